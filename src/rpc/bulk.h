@@ -1,0 +1,39 @@
+/*
+ * bulk: opaque bytes on the wire, without a copy.
+ *
+ * rpcgen's XDR routines of our programs are compiled with xdr_bytes renamed to
+ * fs_xdr_bytes (cmake/FileshareRpcgen.cmake). It works on memory streams only
+ * (xdrmem_create), never on a stock transport:
+ *
+ *   decode  the pointer is set into the record itself; it lives as long as the
+ *           record does, and is not NUL-ended. Nothing is allocated.
+ *   encode  the bytes are copied into the record, or, if the pointer is that of
+ *           a struct bulk_source, written there by its `fill` (a pread into the
+ *           record: the only copy that file data sees).
+ *   free    the pointer is forgotten. Whoever put it there owns the bytes.
+ *
+ * So an array of structs that holds opaque bytes is freed by xdr_free as usual,
+ * the bytes themselves by their owner: the call's arena (rpc/call.h), or the
+ * record.
+ */
+#pragma once
+
+#include <rpc/rpc.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Content that is read into the record while it is encoded. Set the wire
+ * struct's pointer to `(char *)source` and its length to the count, and hang the
+ * source on the stream: rpc/reply and rpc/client do that when given one.
+ * `fill` writes exactly `count` bytes to `to`, or returns false: then encoding
+ * fails as a whole. It is called at most once, on the encoding thread.
+ */
+struct bulk_source {
+    bool (*fill)(struct bulk_source *source, void *to, size_t count);
+};
+
+/* Makes `source` known to the stream; XDR.x_public holds it. NULL: none. */
+void bulk_attach(XDR *xdrs, struct bulk_source *source);
+
+bool_t fs_xdr_bytes(XDR *xdrs, char **bytes, u_int *count, u_int limit);

@@ -7,7 +7,7 @@ set(CMAKE_C_VISIBILITY_PRESET hidden)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 add_library(fileshare_build INTERFACE)
-target_include_directories(fileshare_build INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_include_directories(fileshare_build INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
 target_compile_definitions(fileshare_build INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64
     FILESHARE_VERSION="${PROJECT_VERSION}")
 

@@ -1,0 +1,98 @@
+/*
+ * client: one connection to a server, with many calls in flight, and deadlines.
+ *
+ * Synchronous calls go through rpcgen's stubs on rpc_client_handle(); for bulk,
+ * calls are started and awaited apart:
+ *
+ *     rpc_client_connect
+ *         fsproc_stat_1(&args, &res, rpc_client_handle(c)); ...
+ *         clnt_freeres(rpc_client_handle(c), xdr_..., &res);
+ *     rpc_client_begin -> rpc_client_begin -> ... -> rpc_client_await ...
+ *     rpc_client_close
+ *
+ * The connection never writes without reading: whoever waits, polls both ways.
+ * Results: opaque bytes point into the reply's record, which lives until the
+ * results are freed (clnt_freeres, or rpc_pending_free).
+ *
+ * Reversed calls. With `reversed` set, the process takes CALL messages on this
+ * connection: one thread of the client's own reads all the time, and hands each
+ * such call to another thread of its own, which serves it with that program's
+ * dispatcher (so handlers may call the server). Unknown xids are skipped.
+ *
+ * Time. Every call has a deadline (the procedure's time limit, or the option);
+ * one that passes it gets TIMEOUT, and its late reply is thrown away. When the
+ * connection breaks every pending call gets UNREACHABLE, and the client stays
+ * broken: whoever owns it connects anew (see rpc/backoff.h).
+ *
+ * Threads: any number may call at once; a CLIENT handle may be shared, but a
+ * result must be freed before the same thread's next stub call. close when
+ * nobody calls any more.
+ */
+#pragma once
+
+#include "base/address.h"
+#include "base/outcome.h"
+#include "rpc/bulk.h"
+#include "rpc/program.h"
+
+#include <rpc/rpc.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct rpc_client_options {
+    uint32_t number, version;            /* of the program that is called */
+    const struct rpc_program *program;   /* its table, for time limits; NULL: call_ms for all */
+    unsigned connect_ms;                 /* 0: 10,000 */
+    unsigned call_ms;                    /* for procedures without a limit; 0: 60,000 */
+    size_t record_max;                   /* 0: 1,114,112 */
+    bool anonymous;                      /* AUTH_NONE; else AUTH_SYS of this process */
+    const struct rpc_program *reversed;  /* serves calls that the server sends; NULL: takes none */
+    uint32_t reversed_number;            /* its program number in use */
+    void (*broken)(void *context);       /* the connection broke (reversed set only); on the client's thread; or NULL */
+    void *context;                       /* of broken; reversed procedures find it by rpc_client_reversed_context */
+};
+
+struct rpc_client;
+struct rpc_pending;
+
+/* UNREACHABLE, TIMEOUT, LOCAL, NOMEM. Does not call anything yet. */
+must_check enum outcome rpc_client_connect(const struct address *address, const struct rpc_client_options *options,
+                                           struct rpc_client **out, struct failure *why);
+void *rpc_client_close(struct rpc_client *client); /* NULL is fine; returns NULL */
+
+/* For rpcgen's stubs. Borrowed. */
+CLIENT *rpc_client_handle(struct rpc_client *client);
+
+/* What a stub's answer means, described: RPC_SUCCESS is OK. */
+must_check enum outcome rpc_client_outcome(struct rpc_client *client, enum clnt_stat stat, struct failure *why);
+
+/* Addresses of both ends; false once broken. */
+const struct address *rpc_client_peer(const struct rpc_client *client);
+bool rpc_client_local(const struct rpc_client *client, struct address *out);
+bool rpc_client_is_broken(struct rpc_client *client);
+
+/* ---- calls in flight ---- */
+
+/*
+ * Sends a call and returns; blocks only while the send buffer is full (then it
+ * reads, too). `source` may be NULL (see bulk.h). *out is yours. UNREACHABLE,
+ * TIMEOUT, NOMEM, INVALID (the arguments cannot be encoded, or their source failed).
+ */
+must_check enum outcome rpc_client_begin(struct rpc_client *client, uint32_t procedure, xdrproc_t encode,
+                                         const void *arguments, struct bulk_source *source,
+                                         struct rpc_pending **out, struct failure *why);
+
+/*
+ * Waits for the reply and decodes it into `results` (zeroed by the caller);
+ * bytes in them live until rpc_pending_free. Besides TIMEOUT and UNREACHABLE,
+ * what message_parse_reply says.
+ */
+must_check enum outcome rpc_client_await(struct rpc_client *client, struct rpc_pending *pending, xdrproc_t decode,
+                                         void *results, struct failure *why);
+
+/* Frees the reply's bytes; a call not yet answered is forgotten. NULL is fine; returns NULL. */
+void *rpc_pending_free(struct rpc_client *client, struct rpc_pending *pending);
+
+/* For a reversed call's procedure: the `context` of the client it came by; NULL if it came otherwise. */
+void *rpc_client_reversed_context(struct svc_req *request);

@@ -1,0 +1,57 @@
+/*
+ * rpcbind: telling the machine's rpcbind about a program, and asking others'.
+ *
+ * A server's entries (tcp and tcp6, each its own):
+ *
+ *     rpcbind_registration_new -> rpcbind_register (again on a timer)
+ *         -> rpcbind_registration_free, which unsets what is ours
+ *
+ * SET and UNSET go by rpcb_set over /run/rpcbind.sock, which answers in
+ * milliseconds, or fails at once when there is no rpcbind. Questions (GETADDR,
+ * DUMP) go through our own engine, under a deadline: libtirpc's may hang for
+ * minutes. One thread at a time.
+ */
+#pragma once
+
+#include "base/address.h"
+#include "base/outcome.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rpcbind_registration;
+
+/* NOMEM. `addresses`: TCP ones that are bound; copied. */
+must_check enum outcome rpcbind_registration_new(uint32_t program, uint32_t version,
+                                                 const struct address *addresses, unsigned count,
+                                                 struct rpcbind_registration **out, struct failure *why);
+
+/*
+ * Sets what is missing. An entry of ours stays; a dead predecessor's (a NULL
+ * call to its address fails) is taken over; a living one's is HELD (says where);
+ * another uid's that cannot be unset is DENIED. UNAVAILABLE: no rpcbind here.
+ */
+must_check enum outcome rpcbind_register(struct rpcbind_registration *registration, struct failure *why);
+
+/* Unsets the entries that are still ours. NULL is fine; returns NULL. */
+void *rpcbind_registration_free(struct rpcbind_registration *registration);
+
+/*
+ * A free program number of the transient range, registered at `addresses`,
+ * starting at random; dead entries of our own uid in that range are removed
+ * first. UNAVAILABLE: no rpcbind here (then any number will do, unregistered).
+ */
+must_check enum outcome rpcbind_register_transient(const struct address *addresses, unsigned count, uint32_t version,
+                                                   uint32_t *program, struct rpcbind_registration **out,
+                                                   struct failure *why);
+
+/*
+ * Where `program` is, as the rpcbind of `host` (its port is not looked at) tells
+ * for netid "tcp" or "tcp6" by the host's family: *out is `host` with that port. ABSENT: it
+ * does not know the program; UNREACHABLE, TIMEOUT: no rpcbind there.
+ */
+must_check enum outcome rpcbind_find(const struct address *host, uint32_t program, uint32_t version,
+                                     unsigned deadline_ms, struct address *out, struct failure *why);
+
+/* Whether a NULL call of the program at `address` is answered in time. */
+bool rpcbind_is_alive(const struct address *address, uint32_t program, uint32_t version, unsigned deadline_ms);

@@ -1,0 +1,121 @@
+#include "wire/golden/numbers.h"
+
+#include "proto/fileshare.h"
+
+#include <string.h>
+
+#define NUMBER(name_, expected_)              \
+    {                                         \
+#name_, (long long)(name_), expected_ \
+    }
+
+static const struct golden_number numbers[] = {
+    NUMBER(FS_PORT_DEFAULT, 18003),
+    NUMBER(FS_RECORD_MAX, 1114112),
+    NUMBER(FS_RECORD_ANONYMOUS_MAX, 65536),
+    NUMBER(FS_DATA_MAX, 1048576),
+    NUMBER(FS_NAME_MAX, 1023),
+    NUMBER(FS_NAME_PART_MAX, 255),
+    NUMBER(FS_TEXT_MAX, 511),
+    NUMBER(FS_ADDRESS_MAX, 127),
+    NUMBER(FS_ID_SIZE, 16),
+    NUMBER(FS_DIGEST_SIZE, 16),
+    NUMBER(FS_LIST_MAX, 1024),
+    NUMBER(FS_LIST_EXAMINED_MAX, 10000),
+    NUMBER(FS_PRESENT_MAX, 64),
+    NUMBER(FS_EVENTS_MAX, 64),
+    NUMBER(FS_INTERESTS_MAX, 256),
+    NUMBER(FS_COUNTERS_MAX, 128),
+    NUMBER(FS_COUNTER_NAME_MAX, 63),
+    NUMBER(FS_INTEREST_SECONDS_MAX, 31622400),
+    NUMBER(FS_TRANSIENT_MIN, 0x40000000),
+    NUMBER(FS_TRANSIENT_MAX, 0x5fffffff),
+
+    NUMBER(FS_OK, 0),
+    NUMBER(FS_EXISTS, 1),
+    NUMBER(FS_ABSENT, 2),
+    NUMBER(FS_CHANGED, 3),
+    NUMBER(FS_STALE, 4),
+    NUMBER(FS_OFFSET, 5),
+    NUMBER(FS_DENIED, 6),
+    NUMBER(FS_INVALID, 7),
+    NUMBER(FS_NOSPACE, 8),
+    NUMBER(FS_LIMIT, 9),
+    NUMBER(FS_CORRUPT, 10),
+    NUMBER(FS_UNAVAILABLE, 11),
+    NUMBER(FS_UNKNOWN, 12),
+    NUMBER(FS_HELD, 13),
+    NUMBER(FS_FAULT, 14),
+
+    NUMBER(FS_FAIL, 0),
+    NUMBER(FS_REPLACE, 1),
+
+    NUMBER(FS_EXACT, 0),
+    NUMBER(FS_GLOB, 1),
+
+    NUMBER(FS_ONCE, 0),
+    NUMBER(FS_EVERY, 1),
+
+    NUMBER(FS_TELL, 0),
+    NUMBER(FS_IGNORE, 1),
+
+    NUMBER(FS_ROUTE_NONE, 0),
+    NUMBER(FS_ROUTE_PROVING, 1),
+    NUMBER(FS_ROUTE_DIALBACK, 2),
+    NUMBER(FS_ROUTE_REVERSED, 3),
+
+    NUMBER(FS_ARRIVED, 0),
+    NUMBER(FS_EXPIRED, 1),
+    NUMBER(FS_DROPPED, 2),
+
+    NUMBER(FS_WAITING, 0),
+    NUMBER(FS_CANCELLED, 1),
+    NUMBER(FS_MET, 2),
+    NUMBER(FS_OVER, 3),
+    NUMBER(FS_NEVER, 4),
+
+    NUMBER(FILESHARE_PROG, 0x20465348),
+    NUMBER(FILESHARE_V1, 1),
+
+    NUMBER(FSPROC_NULL, 0),
+    NUMBER(FSPROC_HELLO, 1),
+    NUMBER(FSPROC_UPLOAD, 2),
+    NUMBER(FSPROC_UPLOAD_OPEN, 3),
+    NUMBER(FSPROC_UPLOAD_DATA, 4),
+    NUMBER(FSPROC_UPLOAD_COMMIT, 5),
+    NUMBER(FSPROC_UPLOAD_ABORT, 6),
+    NUMBER(FSPROC_DOWNLOAD, 7),
+    NUMBER(FSPROC_LIST, 8),
+    NUMBER(FSPROC_STAT, 9),
+    NUMBER(FSPROC_REMOVE, 10),
+    NUMBER(FSPROC_RENAME, 11),
+    NUMBER(FSPROC_REGISTER_INTEREST, 12),
+    NUMBER(FSPROC_CANCEL_INTEREST, 13),
+    NUMBER(FSPROC_RENEW_INTEREST, 14),
+    NUMBER(FSPROC_LIST_INTERESTS, 15),
+    NUMBER(FSPROC_ATTACH, 16),
+    NUMBER(FSPROC_DETACH, 17),
+    NUMBER(FSPROC_EVENTS, 18),
+    NUMBER(FSPROC_STATUS, 19),
+
+    NUMBER(FILESHARE_CALLBACK_PROG, 0x40000000),
+    NUMBER(FILESHARE_CALLBACK_V1, 1),
+
+    NUMBER(FSCBPROC_NULL, 0),
+    NUMBER(FSCBPROC_HELLO, 1),
+    NUMBER(FSCBPROC_NOTIFY, 2),
+};
+
+const struct golden_number *golden_numbers(size_t *count)
+{
+    *count = sizeof(numbers) / sizeof(numbers[0]);
+    return numbers;
+}
+
+const struct golden_number *golden_number(const char *name)
+{
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (strcmp(numbers[i].name, name) == 0)
+            return &numbers[i];
+    return NULL;
+}

@@ -16,14 +16,16 @@ enum { NAME_SIZE_MAX = 1023, NAME_PART_MAX = 255, NAME_BUFFER = NAME_SIZE_MAX + 
 /*
  * OK, or INVALID with a reason that says what and where: empty; too long; a
  * part too long; a control character (C0, DEL, C1) at byte N; a slash at either
- * end; an empty part; a part "." or ".."; invalid UTF-8 at byte N. On OK `out`
- * holds the name and a NUL.
+ * end; an empty part; a part "." or ".."; invalid UTF-8 at byte N. Bytes count
+ * from 0. On OK `out` holds the name and a NUL. The reason never repeats the
+ * name's own bytes, so it may be shown as it is.
  */
 must_check enum outcome name_check(const void *bytes, size_t count, char out[NAME_BUFFER], struct failure *why);
 
 /*
  * For terminals and logs: control characters, invalid UTF-8, bidirectional
- * overrides and backslashes as \xNN or \\; all else as it is. Writes at most
- * `size` bytes with a NUL (cut with "..." if longer). Returns `out`.
+ * controls and line separators byte by byte as \xNN, a backslash as \\; all
+ * else as it is. Writes at most `size` bytes with a NUL (cut with "..." if
+ * longer, never inside a character or an escape). Returns `out`.
  */
 char *name_show(const void *bytes, size_t count, char *out, size_t size);

@@ -58,13 +58,18 @@ struct failure {
 /* The outcome's name in lower case, as "exists"; never NULL. Static. */
 const char *outcome_name(enum outcome outcome);
 
-/* Describes a failure and returns `outcome`, so that it can stand in a return. */
+/*
+ * Describes a failure and returns `outcome`, so that it can stand in a return.
+ * Newlines become spaces; the text is cut between characters. The arguments may
+ * hold why->text itself, to add words to it.
+ */
 enum outcome failure_set(struct failure *why, enum outcome outcome, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /*
  * The same for a system call: appends ": " and the text of `error` (an errno).
  * ENOSPC, EDQUOT become NOSPACE, ENOMEM becomes NOMEM, whatever `outcome` says.
+ * A text too long is cut before the reason, which always stands.
  */
 enum outcome failure_system(struct failure *why, enum outcome outcome, int error, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -13,11 +13,15 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+/* memcpy: the variable is some `thing *`, which may not be read as a `void *`. */
 static inline void scoped_free_at(void *variable)
 {
-    free(*(void **)variable);
+    void *memory;
+    memcpy(&memory, variable, sizeof memory);
+    free(memory);
 }
 
 static inline void scoped_fd_at(const int *fd)
@@ -46,16 +50,17 @@ static inline int take_fd(int *fd)
 
 static inline void *take_ptr_at(void *variable)
 {
-    void *taken = *(void **)variable;
-    *(void **)variable = NULL;
+    void *taken, *empty = NULL;
+    memcpy(&taken, variable, sizeof taken);
+    memcpy(variable, &empty, sizeof empty);
     return taken;
 }
 
 #define take_ptr(variable) ((__typeof__(*(variable)))take_ptr_at(variable))
 
-#define scoped(cleanup) __attribute__((cleanup(cleanup)))
-#define scoped_free     scoped(scoped_free_at)
-#define scoped_fd       scoped(scoped_fd_at)
+#define scoped(function) __attribute__((cleanup(function)))
+#define scoped_free      scoped(scoped_free_at)
+#define scoped_fd        scoped(scoped_fd_at)
 
 #define SCOPED_JOIN_(a, b) a##b
 #define SCOPED_NAME_(line) SCOPED_JOIN_(scoped_lock_, line)

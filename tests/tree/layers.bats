@@ -42,6 +42,7 @@ allowed() {
     refused src/server/delivery/x.c '#include "server/procedures/upload.h"'
     refused src/server/delivery/x.c '#include "server/store/local/local.h"'
     refused src/server/procedures/x.c '#include "server/store/local/local.h"'
+    refused src/server/x.c '#include "server/store/local/local.h"'
     refused src/client/cli/x.c '#include "client/lib/session.h"'
     refused src/client/cli/x.c '#include "rpc/client.h"'
     refused src/client/cli/x.c '  #  include <proto/fileshare.h>'

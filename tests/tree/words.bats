@@ -61,6 +61,8 @@ refused() {
 @test "a header without its comment or its pragma is found" {
     refused src/base/x.h '#pragma once'
     refused src/base/x.h '/* x: a thing. */'
+    refused src/base/x.h '/* x: a thing. */\n#ifndef X_H\n#endif'
+    refused include/fileshare/x.h '/* x: a thing. */'
 }
 
 @test "names that say nothing, tabs and trailing space are found" {

@@ -38,13 +38,20 @@ struct rpc_call *rpc_call_of(struct svc_req *request);
 const struct rpc_procedure *rpc_call_procedure(const struct rpc_call *call);
 const struct rpc_principal *rpc_call_principal(const struct rpc_call *call);
 
+/*
+ * What the program's server was given as context (rpc_server_options), or, for a
+ * reversed call, the client's (rpc_client_options): where procedures find what
+ * they serve.
+ */
+void *rpc_call_context(const struct rpc_call *call);
+
 /* Zeroed, aligned for anything, freed with the call. NULL when there is no memory. */
 void *rpc_call_alloc(struct rpc_call *call, size_t size);
 
 /* The content of this reply comes from `source` (see bulk.h), which must live as long as the call. */
 void rpc_call_reply_from(struct rpc_call *call, struct bulk_source *source);
 
-/* `release(thing)` is called once, when the call ends. OUTCOME: false when there is no memory (and it was not kept). */
+/* `release(thing)` is called once, when the call ends. False when there is no memory (and it was not kept). */
 bool rpc_call_at_end(struct rpc_call *call, void (*release)(void *thing), void *thing);
 
 /* The connection it came on: a number never used twice by this server, not 0. Its addresses. */

@@ -50,7 +50,7 @@ struct rpc_client_options {
     const struct rpc_program *reversed;  /* serves calls that the server sends; NULL: takes none */
     uint32_t reversed_number;            /* its program number in use */
     void (*broken)(void *context);       /* the connection broke (reversed set only); on the client's thread; or NULL */
-    void *context;                       /* of broken; reversed procedures find it by rpc_client_reversed_context */
+    void *context;                       /* of broken; reversed procedures find it by rpc_call_context */
 };
 
 struct rpc_client;
@@ -93,6 +93,3 @@ must_check enum outcome rpc_client_await(struct rpc_client *client, struct rpc_p
 
 /* Frees the reply's bytes; a call not yet answered is forgotten. NULL is fine; returns NULL. */
 void *rpc_pending_free(struct rpc_client *client, struct rpc_pending *pending);
-
-/* For a reversed call's procedure: the `context` of the client it came by; NULL if it came otherwise. */
-void *rpc_client_reversed_context(struct svc_req *request);

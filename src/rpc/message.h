@@ -30,7 +30,11 @@ struct message_call {
     uint32_t credential_size;      /* at most MAX_AUTH_BYTES */
     size_t arguments_at;           /* offset of the arguments */
 };
-/* PROTOCOL if it is no call, or its header is cut off or malformed; `why` may be NULL. */
+/*
+ * PROTOCOL if it is no call, or its header is cut off or malformed; `why` may be
+ * NULL. Of a call whose rpc_version is not 2 nothing else than that and the xid
+ * is known.
+ */
 must_check enum outcome message_parse_call(const uint8_t *bytes, size_t size, struct message_call *out,
                                            struct failure *why);
 

@@ -33,7 +33,10 @@ struct bulk_source {
     bool (*fill)(struct bulk_source *source, void *to, size_t count);
 };
 
-/* Makes `source` known to the stream; XDR.x_public holds it. NULL: none. */
+/*
+ * Makes `source` known to the stream; XDR.x_public holds it. NULL: none. A stream
+ * that encodes must have been here: xdrmem_create leaves x_public as it finds it.
+ */
 void bulk_attach(XDR *xdrs, struct bulk_source *source);
 
 bool_t fs_xdr_bytes(XDR *xdrs, char **bytes, u_int *count, u_int limit);

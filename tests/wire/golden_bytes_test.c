@@ -6,6 +6,7 @@
  * values with the same bytes are the same value: so what was decoded is what
  * was written down.
  */
+#include "rpc/bulk.h"
 #include "wire/golden/golden.h"
 
 #include <setjmp.h>
@@ -29,6 +30,7 @@ static void encode(const struct golden *golden, void *value, struct message *out
 
     memset(out->bytes, 0xee, sizeof(out->bytes));
     xdrmem_create(&xdrs, (char *)out->bytes, ROOM, XDR_ENCODE);
+    bulk_attach(&xdrs, NULL);
     if (!golden->xdr(&xdrs, value))
         fail_msg("%s, %s: does not encode", golden->type, golden->label);
     out->length = xdr_getpos(&xdrs);

@@ -46,6 +46,7 @@ static const struct golden_number numbers[] = {
     NUMBER(FS_UNKNOWN, 12),
     NUMBER(FS_HELD, 13),
     NUMBER(FS_FAULT, 14),
+    NUMBER(FS_LAPSED, 15),
 
     NUMBER(FS_FAIL, 0),
     NUMBER(FS_REPLACE, 1),

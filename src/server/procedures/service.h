@@ -1,0 +1,44 @@
+/*
+ * service: what the procedures of FILESHARE_PROG serve: one store, its
+ * deliveries, and what the server says of itself.
+ *
+ * Made by main before the engine starts, and given to it as the context of its
+ * calls. Plain pointers, borrowed; all but the health board never change while
+ * the engine runs.
+ *
+ * STATUS must answer even while the store is slow, so it reads the store's
+ * health from a board that upkeep refreshes (service_note_health).
+ */
+#pragma once
+
+#include "rpc/program.h"
+#include "rpc/server.h"
+#include "server/delivery/delivery.h"
+#include "server/store/store.h"
+
+#include <pthread.h>
+
+enum { SERVICE_HOST_SIZE = 256 };
+
+struct service {
+    struct store *store;
+    struct delivery *delivery;
+    struct rpc_server *server;
+    const struct clock *clock;
+    struct store_limits limits;
+    int64_t started; /* elapsed */
+    char host[SERVICE_HOST_SIZE];
+
+    pthread_mutex_t health_lock; /* guards health; nothing is taken under it */
+    struct store_health health;
+};
+
+void service_init(struct service *service, struct store *store, const struct store_limits *limits,
+                  const struct clock *clock);
+void service_fini(struct service *service);
+
+void service_note_health(struct service *service, const struct store_health *health);
+void service_health(struct service *service, struct store_health *out);
+
+/* The program, its table and dispatcher. Static. */
+const struct rpc_program *service_program(void);

@@ -1,0 +1,280 @@
+#include "server/procedures/wire.h"
+
+#include "base/glob.h"
+#include "base/log.h"
+#include "callback/event.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct service *wire_service(struct rpc_call *call)
+{
+    return rpc_call_context(call);
+}
+
+struct store_caller wire_caller(const struct rpc_call *call)
+{
+    const struct rpc_principal *principal = rpc_call_principal(call);
+
+    return (struct store_caller){.principal = principal->text, .superior = principal->superior};
+}
+
+fs_status wire_status(enum outcome outcome)
+{
+    switch (outcome) {
+    case OUTCOME_OK:
+        return FS_OK;
+    case OUTCOME_EXISTS:
+        return FS_EXISTS;
+    case OUTCOME_ABSENT:
+        return FS_ABSENT;
+    case OUTCOME_CHANGED:
+        return FS_CHANGED;
+    case OUTCOME_EXPIRED:
+        return FS_LAPSED;
+    case OUTCOME_STALE:
+        return FS_STALE;
+    case OUTCOME_OFFSET:
+        return FS_OFFSET;
+    case OUTCOME_DENIED:
+        return FS_DENIED;
+    case OUTCOME_INVALID:
+        return FS_INVALID;
+    case OUTCOME_NOSPACE:
+        return FS_NOSPACE;
+    case OUTCOME_LIMIT:
+        return FS_LIMIT;
+    case OUTCOME_CORRUPT:
+        return FS_CORRUPT;
+    case OUTCOME_HELD:
+        return FS_HELD;
+    case OUTCOME_UNAVAILABLE:
+    case OUTCOME_NOMEM:
+    case OUTCOME_STOPPED:
+        return FS_UNAVAILABLE;
+    case OUTCOME_UNKNOWN:
+        return FS_UNKNOWN;
+    case OUTCOME_TIMEOUT:
+    case OUTCOME_UNREACHABLE:
+    case OUTCOME_PROTOCOL:
+    case OUTCOME_LOCAL:
+    case OUTCOME_FAULT:
+        break;
+    }
+    return FS_FAULT;
+}
+
+static bool is_our_fault(fs_status status)
+{
+    return status == FS_FAULT || status == FS_CORRUPT || status == FS_UNKNOWN || status == FS_UNAVAILABLE;
+}
+
+fs_text wire_text(struct rpc_call *call, const char *text)
+{
+    size_t count = strnlen(text, FS_TEXT_MAX);
+    char *copy = count > 0 ? rpc_call_alloc(call, count) : NULL;
+
+    if (!copy)
+        return (fs_text){0};
+    memcpy(copy, text, count);
+    return (fs_text){.fs_text_len = (u_int)count, .fs_text_val = copy};
+}
+
+fs_status wire_failed(struct rpc_call *call, enum outcome outcome, const struct failure *why, fs_text *reason)
+{
+    static struct log_limit limit;
+    fs_status status = wire_status(outcome);
+
+    if (is_our_fault(status) && log_allowed(&limit, 30))
+        log_error("%s: %s: %s", rpc_call_procedure(call)->label, outcome_name(outcome), why->text);
+    *reason = wire_text(call, why->text);
+    return status;
+}
+
+enum outcome wire_name(const fs_name *wire, char out[NAME_BUFFER], struct failure *why)
+{
+    return name_check(wire->fs_name_val, wire->fs_name_len, out, why);
+}
+
+/* Bytes that are no name, but must be text all the same. */
+static enum outcome copy_bytes(const fs_name *wire, const char *what, char out[NAME_BUFFER], struct failure *why)
+{
+    if (wire->fs_name_len > NAME_SIZE_MAX)
+        return failure_set(why, OUTCOME_INVALID, "%s is longer than %d bytes", what, NAME_SIZE_MAX);
+    if (wire->fs_name_len > 0 && memchr(wire->fs_name_val, '\0', wire->fs_name_len))
+        return failure_set(why, OUTCOME_INVALID, "%s holds a NUL", what);
+    if (wire->fs_name_len > 0)
+        memcpy(out, wire->fs_name_val, wire->fs_name_len);
+    out[wire->fs_name_len] = '\0';
+    return OUTCOME_OK;
+}
+
+enum outcome wire_glob(const fs_name *wire, char out[NAME_BUFFER], struct failure *why)
+{
+    struct glob *glob = NULL;
+    enum outcome outcome = copy_bytes(wire, "the glob", out, why);
+
+    if (outcome != OUTCOME_OK || out[0] == '\0')
+        return outcome;
+    outcome = glob_new(out, &glob, why);
+    glob_free(glob);
+    return outcome;
+}
+
+enum outcome wire_cursor(const fs_name *wire, char out[NAME_BUFFER], struct failure *why)
+{
+    return copy_bytes(wire, "the cursor", out, why);
+}
+
+struct id wire_optional_id(const fs_id *wire)
+{
+    struct id id;
+
+    memcpy(id.octets, wire->octets, sizeof id.octets);
+    return id;
+}
+
+enum outcome wire_id(const fs_id *wire, const char *what, struct id *out, struct failure *why)
+{
+    struct id id = wire_optional_id(wire);
+
+    if (id_is_none(&id))
+        return failure_set(why, OUTCOME_INVALID, "the %s is all zeros: choose 16 random bytes", what);
+    *out = id;
+    return OUTCOME_OK;
+}
+
+fs_id wire_id_out(const struct id *id)
+{
+    fs_id wire;
+
+    memcpy(wire.octets, id->octets, sizeof wire.octets);
+    return wire;
+}
+
+enum outcome wire_time(const fs_time *wire, int64_t *out, struct failure *why)
+{
+    const int64_t last = INT64_MAX / CLOCK_SECOND - 1;
+
+    if (wire->nanoseconds >= CLOCK_SECOND || wire->seconds > last || wire->seconds < -last)
+        return failure_set(why, OUTCOME_INVALID, "a time of %" PRId64 " s and %u ns cannot be", (int64_t)wire->seconds,
+                           wire->nanoseconds);
+    *out = event_time_from_wire(*wire);
+    return OUTCOME_OK;
+}
+
+enum outcome wire_digest(const fs_digest *wire, bool *given, struct digest_value *out, struct failure *why)
+{
+    if (wire->fs_digest_len != 0 && wire->fs_digest_len != DIGEST_SIZE)
+        return failure_set(why, OUTCOME_INVALID, "a digest has %d bytes, or none; not %u", DIGEST_SIZE,
+                           wire->fs_digest_len);
+    *given = wire->fs_digest_len != 0;
+    if (*given)
+        memcpy(out->octets, wire->fs_digest_val, DIGEST_SIZE);
+    return OUTCOME_OK;
+}
+
+enum outcome wire_condition(fs_policy policy, const fs_id *expected, struct store_condition *out,
+                            struct failure *why)
+{
+    if (policy != FS_FAIL && policy != FS_REPLACE)
+        return failure_set(why, OUTCOME_INVALID, "policy %d is neither FS_FAIL nor FS_REPLACE", (int)policy);
+    *out = (struct store_condition){.replace = policy == FS_REPLACE, .expected = wire_optional_id(expected)};
+    return OUTCOME_OK;
+}
+
+enum outcome wire_room(struct rpc_call *call, size_t count, size_t size, void **out, struct failure *why)
+{
+    void *room = rpc_call_alloc(call, count * size + 1);
+
+    if (!room)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for the reply");
+    *out = room;
+    return OUTCOME_OK;
+}
+
+enum outcome wire_entry_out(struct rpc_call *call, const struct store_entry *entry, fs_entry *out,
+                            struct failure *why)
+{
+    struct event_entry *copy = rpc_call_alloc(call, sizeof *copy);
+
+    if (!copy)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for the reply");
+    delivery_entry(entry, copy);
+    event_entry_to_wire(copy, out);
+    return OUTCOME_OK;
+}
+
+enum outcome wire_event_out(struct rpc_call *call, const struct store_event *event, fs_event *out,
+                            struct failure *why)
+{
+    struct event *copy = rpc_call_alloc(call, sizeof *copy);
+    fs_entry *room = rpc_call_alloc(call, sizeof *room);
+
+    if (!copy || !room)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for the reply");
+    delivery_event(event, copy);
+    event_to_wire(copy, room, out);
+    return OUTCOME_OK;
+}
+
+enum outcome wire_route_out(enum sender_state state, fs_route *out, struct failure *why)
+{
+    switch (state) {
+    case SENDER_NONE:
+        *out = FS_ROUTE_NONE;
+        return OUTCOME_OK;
+    case SENDER_PROVING:
+        *out = FS_ROUTE_PROVING;
+        return OUTCOME_OK;
+    case SENDER_DIALBACK:
+        *out = FS_ROUTE_DIALBACK;
+        return OUTCOME_OK;
+    case SENDER_REVERSED:
+        *out = FS_ROUTE_REVERSED;
+        return OUTCOME_OK;
+    }
+    return failure_set(why, OUTCOME_FAULT, "a route of kind %d", (int)state);
+}
+
+size_t wire_entry_size(const struct store_entry *entry)
+{
+    /* Counts and padding of three opaques, the digest, two times, size, version. */
+    enum { FIXED = 3 * 8 + 20 + 2 * 12 + 8 + 16 };
+
+    return FIXED + strlen(entry->name) + strlen(entry->owner);
+}
+
+/* Outbox rows that a publisher turns into events before it answers; upkeep does the rest. */
+enum { FAN_OUT_AT_ONCE = 8 };
+
+void wire_spread_news(struct service *service)
+{
+    static struct log_limit limit;
+    struct failure why = {0};
+    bool left = false;
+
+    if (service->store->acts->fan_out(service->store, FAN_OUT_AT_ONCE, &left, &why) != OUTCOME_OK &&
+        log_allowed(&limit, 6))
+        log_warning("an arrival's events are late: %s", why.text);
+}
+
+bool_t wire_answer_entry(struct rpc_call *call, enum outcome outcome, const struct store_entry *entry,
+                         struct failure *why, fs_entry_res *result)
+{
+    memset(result, 0, sizeof *result);
+    if (outcome == OUTCOME_OK)
+        outcome = wire_entry_out(call, entry, &result->fs_entry_res_u.entry, why);
+    if (outcome != OUTCOME_OK)
+        result->status = wire_failed(call, outcome, why, &result->fs_entry_res_u.failure.reason);
+    return TRUE;
+}
+
+bool_t wire_answer_done(struct rpc_call *call, enum outcome outcome, const struct failure *why,
+                        fs_done_res *result)
+{
+    memset(result, 0, sizeof *result);
+    if (outcome != OUTCOME_OK)
+        result->status = wire_failed(call, outcome, why, &result->reason);
+    return TRUE;
+}

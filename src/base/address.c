@@ -244,8 +244,11 @@ static int cut_octet(char *text)
 enum outcome address_from_universal(const char *netid, const char *universal, struct address *out,
                                     struct failure *why)
 {
-    if (strcmp(netid, "local") == 0)
-        return address_local(universal, out, why) == OUTCOME_OK ? OUTCOME_OK : OUTCOME_INVALID;
+    if (strcmp(netid, "local") == 0) {
+        if (address_local(universal, out, NULL) == OUTCOME_OK)
+            return OUTCOME_OK;
+        return refuse(universal, "the path of a Unix socket", why);
+    }
     bool tcp6 = strcmp(netid, "tcp6") == 0;
     if (!tcp6 && strcmp(netid, "tcp") != 0)
         return refuse(netid, "a netid we know (tcp, tcp6, local)", why);

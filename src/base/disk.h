@@ -12,13 +12,22 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Makes `path` and what is missing above it, each with `mode`. OK if it is there and a folder. */
+/*
+ * Makes `path` and what is missing above it, each with `mode` (less the umask),
+ * durably. OK if it is there and a folder, or a link to one.
+ */
 must_check enum outcome disk_make_folder(const char *path, mode_t mode, struct failure *why);
 
 /* fsync of the folder itself: after it, names made or removed in it are durable. */
 must_check enum outcome disk_sync_folder(int folder_fd, const char *path, struct failure *why);
 
-/* Replaces `path` as a whole: temporary file beside it, write, fsync, rename, fsync of the folder. */
+/*
+ * Replaces `path` as a whole: temporary file beside it (".new-" and 32 hex
+ * digits, with `mode` less the umask), write, fsync, rename, fsync of the folder.
+ * Readers see the old bytes or the new; on failure the old ones stay and the
+ * temporary file goes, except that when the last fsync fails the new ones stand
+ * and may not be durable. A symbolic link at `path` is replaced, not followed.
+ */
 must_check enum outcome disk_write_whole(const char *path, mode_t mode, const void *bytes, size_t count,
                                          struct failure *why);
 
@@ -36,6 +45,7 @@ must_check enum outcome disk_read_at(int fd, void *bytes, size_t count, uint64_t
 must_check enum outcome disk_free_bytes(int fd, uint64_t *out, struct failure *why);
 
 /*
+ * For files of the user's own, where the XDG base directories say:
  * "$VARIABLE/rest" if the environment has VARIABLE with an absolute path, else
  * "$HOME/fallback/rest"; *out is yours (free). LOCAL if neither is set.
  */

@@ -88,6 +88,15 @@ static enum outcome refuse_set(size_t start, const char *reason, struct failure 
     return failure_set(why, OUTCOME_INVALID, "the glob has a '[' at byte %zu %s", start, reason);
 }
 
+/* As in "[[:alpha:]]": those mean something by a locale, and nothing here. */
+static bool is_class(const char *text)
+{
+    if (text[0] != '[' || text[1] != ':')
+        return false;
+    size_t size = strspn(text + 2, "abcdefghijklmnopqrstuvwxyz");
+    return size > 0 && text[2 + size] == ':' && text[3 + size] == ']';
+}
+
 /* Reads a set, from after its '[' to after its ']'. */
 static enum outcome read_set(struct glob *glob, struct reader *reader, struct failure *why)
 {
@@ -108,7 +117,7 @@ static enum outcome read_set(struct glob *glob, struct reader *reader, struct fa
             return OUTCOME_OK;
         }
         const unsigned char *at = reader->text + reader->at;
-        if (at[0] == '[' && at[1] == ':' && strstr((const char *)at, ":]"))
+        if (is_class((const char *)at))
             return refuse_set(start, "with a class as [:alpha:] in it; only characters and ranges are known", why);
         uint32_t low, high;
         if (!escaped(reader, &low))

@@ -6,6 +6,7 @@
  */
 #include "wire/golden/golden.h"
 #include "wire/golden/numbers.h"
+#include "wire/golden/types.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -84,8 +85,15 @@ static size_t for_each_procedure(char *text, void (*check)(const char *result, c
 
 static void check_type(const char *type, const char *procedure)
 {
-    if (strcmp(type, "void") != 0 && goldens_of(type, NULL) == 0)
+    size_t types;
+
+    wire_types(&types);
+    if (strcmp(type, "void") == 0)
+        return;
+    if (goldens_of(type, NULL) == 0)
         fail_msg("%s of %s has no golden bytes", type, procedure);
+    if (wire_type_place(type) == types)
+        fail_msg("%s of %s is not in wire/golden/types.c", type, procedure);
 }
 
 static void check_procedure(const char *result, const char *name, const char *argument, int number)

@@ -2,27 +2,41 @@
 
 #include "base/scoped.h"
 
+#include <errno.h>
 #include <stdio.h>
-#include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-void service_init(struct service *service, struct store *store, const struct store_limits *limits,
-                  const struct clock *clock)
+enum outcome service_init(struct service *service, struct store *store, const struct store_limits *limits,
+                          const struct clock *clock, struct failure *why)
 {
+    int poke_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    if (poke_fd < 0)
+        return failure_system(why, OUTCOME_LOCAL, errno, "eventfd");
     *service = (struct service){
         .store = store,
         .clock = clock,
         .limits = *limits,
         .started = clock_elapsed(clock),
+        .poke_fd = poke_fd,
     };
     pthread_mutex_init(&service->health_lock, NULL);
     if (gethostname(service->host, sizeof service->host - 1) != 0)
         snprintf(service->host, sizeof service->host, "localhost");
+    return OUTCOME_OK;
 }
 
 void service_fini(struct service *service)
 {
+    close(service->poke_fd);
     pthread_mutex_destroy(&service->health_lock);
+}
+
+void service_poke(struct service *service)
+{
+    /* Fails only when the counter is full: then it is awake already. */
+    (void)eventfd_write(service->poke_fd, 1);
 }
 
 void service_note_health(struct service *service, const struct store_health *health)

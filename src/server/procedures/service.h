@@ -28,14 +28,19 @@ struct service {
     struct store_limits limits;
     int64_t started; /* elapsed */
     char host[SERVICE_HOST_SIZE];
+    int poke_fd; /* eventfd: wakes the upkeep (service_poke) */
 
     pthread_mutex_t health_lock; /* guards health; nothing is taken under it */
     struct store_health health;
 };
 
-void service_init(struct service *service, struct store *store, const struct store_limits *limits,
-                  const struct clock *clock);
+/* `store` and `clock` must outlive it. LOCAL. */
+must_check enum outcome service_init(struct service *service, struct store *store, const struct store_limits *limits,
+                                     const struct clock *clock, struct failure *why);
 void service_fini(struct service *service);
+
+/* There is work for the upkeep now. Any thread. */
+void service_poke(struct service *service);
 
 void service_note_health(struct service *service, const struct store_health *health);
 void service_health(struct service *service, struct store_health *out);

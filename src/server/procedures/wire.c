@@ -250,13 +250,13 @@ enum { FAN_OUT_AT_ONCE = 8 };
 
 void wire_spread_news(struct service *service)
 {
-    static struct log_limit limit;
     struct failure why = {0};
     bool left = false;
+    enum outcome outcome = service->store->acts->fan_out(service->store, FAN_OUT_AT_ONCE, &left, &why);
 
-    if (service->store->acts->fan_out(service->store, FAN_OUT_AT_ONCE, &left, &why) != OUTCOME_OK &&
-        log_allowed(&limit, 6))
-        log_warning("an arrival's events are late: %s", why.text);
+    /* The upkeep tries what failed again, and tells of the trouble. */
+    if (left || outcome != OUTCOME_OK)
+        service_poke(service);
 }
 
 bool_t wire_answer_entry(struct rpc_call *call, enum outcome outcome, const struct store_entry *entry,

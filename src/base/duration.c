@@ -2,6 +2,7 @@
 
 #include "base/name.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,4 +87,33 @@ char *size_text(uint64_t bytes, char text[DURATION_TEXT_SIZE])
     else
         snprintf(text, DURATION_TEXT_SIZE, "%u %s", (unsigned)whole, units[unit]);
     return text;
+}
+
+/* How far a number before `unit` is shifted; -1 if it is none. */
+static int unit_shift(const char *unit)
+{
+    static const char letters[] = "KkMmGgTt";
+    if (unit[0] == '\0')
+        return 0;
+    const char *letter = strchr(letters, unit[0]);
+    return letter && unit[1] == '\0' ? 10 * (int)((letter - letters) / 2 + 1) : -1;
+}
+
+enum outcome size_parse(const char *text, uint64_t *out_bytes, struct failure *why)
+{
+    char shown[64];
+    name_show(text, strlen(text), shown, sizeof shown);
+    size_t digits = strspn(text, "0123456789");
+    int shift = unit_shift(text + digits);
+    if (digits == 0 || shift < 0)
+        return failure_set(why, OUTCOME_INVALID, "\"%s\" is not a size, as 512, 64K, 2M, 1G", shown);
+    uint64_t number = 0;
+    bool fits = true;
+    for (size_t i = 0; i < digits; i++)
+        fits = fits && !__builtin_mul_overflow(number, (uint64_t)10, &number) &&
+               !__builtin_add_overflow(number, (uint64_t)(text[i] - '0'), &number);
+    if (!fits || number > UINT64_MAX >> shift)
+        return failure_set(why, OUTCOME_INVALID, "\"%s\" is too large a size", shown);
+    *out_bytes = number << shift;
+    return OUTCOME_OK;
 }

@@ -1,5 +1,6 @@
 /*
- * duration: "30", "30s", "5m", "2h", "1d" as people write them.
+ * duration: lengths of time ("30", "30s", "5m", "2h", "1d") and sizes ("512",
+ * "64K", "2M") as people write and read them.
  */
 #pragma once
 
@@ -18,3 +19,9 @@ char *duration_text(uint64_t seconds, char text[DURATION_TEXT_SIZE]);
 
 /* "4.2 GiB", "812 B": powers of 1,024, rounded, one decimal below 10. Returns `text`. */
 char *size_text(uint64_t bytes, char text[DURATION_TEXT_SIZE]);
+
+/*
+ * Bytes, 0 to UINT64_MAX: a number, and K, M, G or T (either case) for powers of
+ * 1,024. INVALID for anything else, naming the text.
+ */
+must_check enum outcome size_parse(const char *text, uint64_t *out_bytes, struct failure *why);

@@ -117,6 +117,45 @@ static void test_sizes_for_people(void **state)
     sized(UINT64_MAX, "16 EiB");
 }
 
+static void size_parses(const char *text, uint64_t expected)
+{
+    uint64_t bytes = 77;
+    struct failure why = { .text = "" };
+    if (size_parse(text, &bytes, &why) != OUTCOME_OK)
+        fail_msg("%s", why.text);
+    assert_true(bytes == expected);
+}
+
+static void size_refused(const char *text, const char *reason)
+{
+    uint64_t bytes = 77;
+    struct failure why = { .text = "" };
+    assert_int_equal(size_parse(text, &bytes, &why), OUTCOME_INVALID);
+    assert_int_equal(bytes, 77);
+    if (!strstr(why.text, reason))
+        fail_msg("\"%s\" does not say \"%s\"", why.text, reason);
+}
+
+static void test_sizes_of_people(void **state)
+{
+    (void)state;
+    size_parses("0", 0);
+    size_parses("512", 512);
+    size_parses("64K", 65536);
+    size_parses("64k", 65536);
+    size_parses("2M", 2097152);
+    size_parses("1G", 1073741824);
+    size_parses("3t", (uint64_t)3 << 40);
+    size_parses("18446744073709551615", UINT64_MAX);
+    size_refused("18446744073709551616", "too large");
+    size_refused("99999999999999999999999", "too large");
+    size_parses("16777215T", (uint64_t)16777215 << 40);
+    size_refused("16777216T", "too large");
+    static const char *const texts[] = { "", "K", "-1", "+1", "1 K", " 1", "1KK", "1KiB", "1B", "1.5G", "1P", "0x1" };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        size_refused(texts[i], "is not a size");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_what_is_none),
         cmocka_unit_test(test_durations_for_people),
         cmocka_unit_test(test_sizes_for_people),
+        cmocka_unit_test(test_sizes_of_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

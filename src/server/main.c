@@ -1,0 +1,74 @@
+/*
+ * fileshared: reads what it is to be, becomes it, and waits for the signal to
+ * stop.
+ *
+ * Exit codes: 0 stopped as told (or the configuration is sound), 1 could not
+ * start, 2 usage or configuration.
+ */
+#include "base/log.h"
+#include "server/command_line.h"
+#include "server/daemon.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { EXIT_USAGE = 2 };
+
+/* Blocked before any thread starts, so that main alone takes them. */
+static sigset_t stop_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return set;
+}
+
+static int serve(const struct config *config)
+{
+    sigset_t set = stop_signals();
+    struct daemon *daemon = NULL;
+    struct failure why = {0};
+    int number = 0;
+
+    log_open("fileshared", config->sink, config->level);
+    if (daemon_start(config, &daemon, &why) != OUTCOME_OK) {
+        log_error("%s", why.text);
+        return EXIT_FAILURE;
+    }
+    log_notice("fileshared " FILESHARE_VERSION " serves %s", config->store);
+    sigwait(&set, &number);
+    log_notice("%s: stopping", number == SIGINT ? "SIGINT" : "SIGTERM");
+    daemon_stop(daemon);
+    log_notice("stopped");
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line line = {0};
+    struct failure why = {0};
+
+    if (command_line_read(argc, argv, &line, &why) != OUTCOME_OK) {
+        fprintf(stderr, "fileshared: %s\nTry \"fileshared --help\".\n", why.text);
+        return EXIT_USAGE;
+    }
+    if (line.told)
+        return EXIT_SUCCESS;
+
+    int code = EXIT_SUCCESS;
+    if (line.dump)
+        config_dump(line.config, stdout);
+    else if (line.check)
+        printf("the configuration is sound\n");
+    else
+        code = serve(line.config);
+    config_free(line.config);
+    if (fflush(stdout) != 0)
+        code = EXIT_FAILURE;
+    return code;
+}

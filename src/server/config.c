@@ -56,45 +56,44 @@ static bool parse_flag(const char *text, bool *out)
     return false;
 }
 
-/* Decimal or 0x..., with K, M, G or T where `suffixes`. */
-static bool parse_number(const char *text, bool suffixes, uint64_t *out)
+/* Decimal, or hex with 0x. */
+static bool parse_number(const char *text, uint64_t *out)
 {
-    static const char letters[] = "KMGT";
     char *end = NULL;
 
     if (text[0] < '0' || text[0] > '9')
         return false;
     errno = 0;
-    uint64_t number = strtoull(text, &end, strncasecmp(text, "0x", 2) == 0 ? 16 : 10);
-    if (errno != 0)
-        return false;
-    if (suffixes && *end != '\0') {
-        const char *letter = strchr(letters, *end & ~0x20);
-        unsigned shift = letter ? 10 * (unsigned)(letter - letters + 1) : 0;
-        if (!letter || number > UINT64_MAX >> shift)
-            return false;
-        number <<= shift;
-        end++;
+    *out = strtoull(text, &end, strncasecmp(text, "0x", 2) == 0 ? 16 : 10);
+    return errno == 0 && *end == '\0';
+}
+
+static enum outcome parse_amount(const struct config_key *key, const char *text, uint64_t *out, struct failure *why)
+{
+    uint32_t seconds = 0;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (key->kind == CONFIG_SIZE)
+        return size_parse(text, out, why);
+    if (key->kind == CONFIG_DURATION) {
+        outcome = duration_parse(text, &seconds, why);
+        *out = seconds;
+        return outcome;
     }
-    *out = number;
-    return *end == '\0';
+    if (!parse_number(text, out))
+        return failure_set(why, OUTCOME_INVALID, "\"%s\" is no number", text);
+    return OUTCOME_OK;
 }
 
 static enum outcome set_number(struct config *config, const struct config_key *key, const char *text,
                                struct failure *why)
 {
     uint64_t number = 0;
-    uint32_t seconds = 0;
+    struct failure reason = {0};
+    enum outcome outcome = parse_amount(key, text, &number, &reason);
 
-    if (key->kind == CONFIG_DURATION) {
-        enum outcome outcome = duration_parse(text, &seconds, why);
-        if (outcome != OUTCOME_OK)
-            return failure_set(why, outcome, "%s: \"%s\" is no duration such as 30, 30s, 5m or 2h", key->name, text);
-        number = seconds;
-    } else if (!parse_number(text, key->kind == CONFIG_SIZE, &number)) {
-        return failure_set(why, OUTCOME_INVALID, "%s: \"%s\" is no %s", key->name, text,
-                           key->kind == CONFIG_SIZE ? "size such as 4096, 64K, 32M or 4G" : "number");
-    }
+    if (outcome != OUTCOME_OK)
+        return failure_set(why, outcome, "%s: %s", key->name, reason.text);
     if (number < key->least || number > key->most)
         return failure_set(why, OUTCOME_INVALID, "%s: %s is not between %" PRIu64 " and %" PRIu64, key->name, text,
                            key->least, key->most);

@@ -19,8 +19,11 @@ static void *member(struct config *config, const struct config_key *key)
 
 static void list_clear(struct config_list *list)
 {
-    while (list->count > 0)
-        free(list->texts[--list->count]);
+    while (list->count > 0) {
+        list->count--;
+        free(list->texts[list->count]);
+        list->texts[list->count] = NULL;
+    }
 }
 
 static void store_number(struct config *config, const struct config_key *key, uint64_t number)

@@ -11,8 +11,8 @@ cd "${1:-.}"
 
 # Folders that hold what we write; those of the list that exist.
 present() { for folder in "$@"; do [ -e "$folder" ] && printf '%s\n' "$folder"; done; }
-mapfile -t written < <(present src include tests tools bench cmake CMakeLists.txt .ci)
-mapfile -t code < <(present src tests bench)
+mapfile -t written < <(present src include tests tools bench fuzz cmake CMakeLists.txt .ci)
+mapfile -t code < <(present src tests bench fuzz)
 failed=0
 
 files=$(find "${written[@]}" -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.bats' -o -name '*.cmake' \

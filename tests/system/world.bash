@@ -62,7 +62,7 @@ start_rpcbind() {
 # start_server [OPTION...]: returns when it serves; $server_pid, $world/addresses.
 start_server() {
     rm -f "$world/addresses"
-    fileshared --foreground --store "$world/store" --socket /run/fileshare/socket \
+    fileshared --store "$world/store" --socket /run/fileshare/socket \
         --address-file "$world/addresses" "$@" >>"$world/fileshared.log" 2>&1 &
     server_pid=$!
     until_true 20 server_is_ready_or_gone

@@ -9,10 +9,14 @@
 #include <string.h>
 
 /*
- * A pattern becomes a row of steps, and matching walks the name once, keeping
- * the set of steps that may come next (one bit each). A step is looked at once
- * for each character of the name; a set costs as many looks as it has ranges,
- * which its text pays for. So the time is bounded by pattern times name.
+ * A pattern is read into a row of steps. Those before the first wildcard are the
+ * prefix, compared as bytes; the others become a machine that keeps the set of
+ * steps that may come next, one bit each, and takes a character of the name in a
+ * few operations for each 64 steps. A hostile pattern over a hostile name, a
+ * kilobyte each, costs tens of microseconds.
+ *
+ * For that the characters are sorted into classes that the steps do not tell
+ * apart, and each class has a mask of the steps that take it.
  */
 enum step_kind { STEP_LITERAL, STEP_ANY, STEP_SET, STEP_STAR, STEP_STARS };
 
@@ -26,20 +30,28 @@ struct range {
     uint32_t low, high; /* low > high: the end of a set */
 };
 
-struct glob {
-    char prefix[NAME_BUFFER];
-    size_t prefix_size;  /* bytes */
-    size_t prefix_steps; /* the literal steps that it covers */
-    size_t step_count;
-    size_t range_count;
-    struct range *ranges;
-    struct step steps[]; /* the ranges follow them, in the same allocation */
+/* No step and no range is made of less than a byte of the pattern (the end of a set: of its ']'). */
+struct steps {
+    size_t count, range_count;
+    struct step rows[NAME_SIZE_MAX];
+    struct range ranges[NAME_SIZE_MAX];
 };
 
-enum { SET_WORDS = (NAME_SIZE_MAX + 1 + 63) / 64 };
+enum { WORDS_MAX = NAME_SIZE_MAX / 64 + 1, ASCII = 128 };
 
-struct states {
-    uint64_t words[SET_WORDS];
+struct glob {
+    char *prefix;
+    size_t prefix_size;
+    size_t step_count; /* of the machine; bit `step_count` of a set of steps means: matched */
+    size_t words;      /* in a set of steps */
+    uint64_t *star;    /* the steps that are '*' */
+    uint64_t *stars;   /* the steps that are '**' */
+    uint64_t *masks;   /* the first: for characters that no step names; then one for each class that some do */
+    uint32_t *starts;  /* class i is the characters from starts[i] to before starts[i + 1] */
+    uint16_t *mask_of; /* which mask class i has */
+    size_t class_count;
+    uint16_t ascii[ASCII]; /* the mask of each character below 128: no search */
+    max_align_t memory[];  /* what the pointers point to */
 };
 
 /* What is read of a pattern: its text was checked to be UTF-8. */
@@ -78,9 +90,9 @@ static bool escaped(struct reader *reader, uint32_t *code)
     return true;
 }
 
-static void add_range(struct glob *glob, uint32_t low, uint32_t high)
+static void add_range(struct steps *steps, uint32_t low, uint32_t high)
 {
-    glob->ranges[glob->range_count++] = (struct range){ low, high };
+    steps->ranges[steps->range_count++] = (struct range){ low, high };
 }
 
 static enum outcome refuse_set(size_t start, const char *reason, struct failure *why)
@@ -98,12 +110,12 @@ static bool is_class(const char *text)
 }
 
 /* Reads a set, from after its '[' to after its ']'. */
-static enum outcome read_set(struct glob *glob, struct reader *reader, struct failure *why)
+static enum outcome read_set(struct steps *steps, struct reader *reader, struct failure *why)
 {
     static const char no_end[] = "without its ']' (write \\[ for the character itself)";
     size_t start = reader->at - 1;
-    struct step *step = &glob->steps[glob->step_count++];
-    *step = (struct step){ .kind = STEP_SET, .value = (uint32_t)glob->range_count & 0xffffff };
+    struct step *step = &steps->rows[steps->count++];
+    *step = (struct step){ .kind = STEP_SET, .value = (uint32_t)steps->range_count & 0xffffff };
     if (!ended(reader) && (peek(reader) == '!' || peek(reader) == '^')) {
         step->negated = 1;
         next(reader);
@@ -113,7 +125,7 @@ static enum outcome read_set(struct glob *glob, struct reader *reader, struct fa
             return refuse_set(start, no_end, why);
         if (peek(reader) == ']' && !first) {
             next(reader);
-            add_range(glob, 1, 0);
+            add_range(steps, 1, 0);
             return OUTCOME_OK;
         }
         const unsigned char *at = reader->text + reader->at;
@@ -131,17 +143,17 @@ static enum outcome read_set(struct glob *glob, struct reader *reader, struct fa
             if (high < low)
                 return refuse_set(start, "with a range that runs backwards", why);
         }
-        add_range(glob, low, high);
+        add_range(steps, low, high);
     }
 }
 
-static enum outcome read_step(struct glob *glob, struct reader *reader, struct failure *why)
+static enum outcome read_step(struct steps *steps, struct reader *reader, struct failure *why)
 {
     size_t start = reader->at;
     uint32_t code = next(reader);
     struct step step = { .kind = STEP_LITERAL, .value = code & 0xffffff };
     switch (code) {
-    case '[': return read_set(glob, reader, why);
+    case '[': return read_set(steps, reader, why);
     case '?': step.kind = STEP_ANY; break;
     case '*':
         step.kind = STEP_STAR;
@@ -157,7 +169,7 @@ static enum outcome read_step(struct glob *glob, struct reader *reader, struct f
         break;
     default: break;
     }
-    glob->steps[glob->step_count++] = step;
+    steps->rows[steps->count++] = step;
     return OUTCOME_OK;
 }
 
@@ -194,35 +206,195 @@ static size_t utf8_write(uint32_t code, char *out)
     return length;
 }
 
-static void find_prefix(struct glob *glob)
+/* Writes the literals that the pattern begins with; returns how many steps they are. */
+static size_t write_prefix(const struct steps *steps, char prefix[NAME_BUFFER], size_t *out_size)
 {
-    while (glob->prefix_steps < glob->step_count && glob->steps[glob->prefix_steps].kind == STEP_LITERAL)
-        glob->prefix_size +=
-            utf8_write(glob->steps[glob->prefix_steps++].value, glob->prefix + glob->prefix_size);
-    glob->prefix[glob->prefix_size] = '\0';
+    size_t count = 0, size = 0;
+    for (; count < steps->count && steps->rows[count].kind == STEP_LITERAL; count++)
+        size += utf8_write(steps->rows[count].value, prefix + size);
+    prefix[size] = '\0';
+    *out_size = size;
+    return count;
+}
+
+static bool is_end(const struct range *range)
+{
+    return range->low > range->high;
+}
+
+static int compare_codes(const void *one, const void *other)
+{
+    uint32_t a = *(const uint32_t *)one, b = *(const uint32_t *)other;
+    return (a > b) - (a < b);
+}
+
+/*
+ * Where classes begin: at each character that a step names, and after it; the
+ * same for the ends of ranges and for the slash. Sorted, each once. Returns how
+ * many; `starts` takes 2 * NAME_SIZE_MAX + 3.
+ */
+static size_t find_classes(const struct steps *steps, size_t first, uint32_t *starts)
+{
+    size_t count = 0;
+    starts[count++] = 0;
+    starts[count++] = '/';
+    starts[count++] = '/' + 1;
+    for (size_t i = first; i < steps->count; i++) {
+        if (steps->rows[i].kind == STEP_LITERAL) {
+            starts[count++] = steps->rows[i].value;
+            starts[count++] = steps->rows[i].value + 1u;
+        }
+    }
+    for (size_t i = 0; i < steps->range_count; i++) {
+        if (!is_end(&steps->ranges[i])) {
+            starts[count++] = steps->ranges[i].low;
+            starts[count++] = steps->ranges[i].high + 1;
+        }
+    }
+    qsort(starts, count, sizeof *starts, compare_codes);
+    size_t kept = 1;
+    for (size_t i = 1; i < count; i++) {
+        if (starts[i] != starts[kept - 1])
+            starts[kept++] = starts[i];
+    }
+    return kept;
+}
+
+static size_t class_of(const struct glob *glob, uint32_t code)
+{
+    size_t low = 0, high = glob->class_count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (glob->starts[middle] <= code)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static uint64_t *mask_at(const struct glob *glob, size_t mask)
+{
+    return glob->masks + mask * glob->words;
+}
+
+static void set_bit(uint64_t *words, size_t bit)
+{
+    words[bit / 64] |= (uint64_t)1 << bit % 64;
+}
+
+static void clear_bit(uint64_t *words, size_t bit)
+{
+    words[bit / 64] &= ~((uint64_t)1 << bit % 64);
+}
+
+/* Marks with `mask_of` 1 the classes that some step names. The others have mask 0. */
+static size_t number_masks(struct glob *glob, const struct steps *steps, size_t first)
+{
+    glob->mask_of[class_of(glob, '/')] = 1;
+    for (size_t i = first; i < steps->count; i++) {
+        if (steps->rows[i].kind == STEP_LITERAL)
+            glob->mask_of[class_of(glob, steps->rows[i].value)] = 1;
+    }
+    for (size_t i = 0; i < steps->range_count; i++) {
+        const struct range *range = &steps->ranges[i];
+        if (is_end(range))
+            continue;
+        for (size_t at = class_of(glob, range->low); at < glob->class_count && glob->starts[at] <= range->high; at++)
+            glob->mask_of[at] = 1;
+    }
+    size_t count = 1;
+    for (size_t i = 0; i < glob->class_count; i++) {
+        if (glob->mask_of[i])
+            glob->mask_of[i] = (uint16_t)count++;
+    }
+    return count;
+}
+
+static void fill_set(struct glob *glob, const struct step *step, const struct range *range, size_t bit)
+{
+    for (; !is_end(range); range++) {
+        for (size_t at = class_of(glob, range->low); at < glob->class_count && glob->starts[at] <= range->high; at++) {
+            if (step->negated)
+                clear_bit(mask_at(glob, glob->mask_of[at]), bit);
+            else
+                set_bit(mask_at(glob, glob->mask_of[at]), bit);
+        }
+    }
+}
+
+/* What a step takes: first what it takes of characters it does not name, then what it says of those it does. */
+static void fill_masks(struct glob *glob, const struct steps *steps, size_t first, size_t mask_count)
+{
+    for (size_t i = first; i < steps->count; i++) {
+        const struct step *step = &steps->rows[i];
+        if (step->kind == STEP_ANY || (step->kind == STEP_SET && step->negated))
+            set_bit(mask_at(glob, 0), i - first);
+        else if (step->kind == STEP_STAR)
+            set_bit(glob->star, i - first);
+        else if (step->kind == STEP_STARS)
+            set_bit(glob->stars, i - first);
+    }
+    for (size_t mask = 1; mask < mask_count; mask++)
+        memcpy(mask_at(glob, mask), mask_at(glob, 0), glob->words * sizeof *glob->masks);
+    for (size_t i = first; i < steps->count; i++) {
+        const struct step *step = &steps->rows[i];
+        if (step->kind == STEP_SET)
+            fill_set(glob, step, &steps->ranges[step->value], i - first);
+    }
+    /* a slash is taken by itself alone */
+    size_t slash = glob->mask_of[class_of(glob, '/')];
+    memset(mask_at(glob, slash), 0, glob->words * sizeof *glob->masks);
+    for (size_t i = first; i < steps->count; i++) {
+        if (steps->rows[i].kind == STEP_LITERAL)
+            set_bit(mask_at(glob, glob->mask_of[class_of(glob, steps->rows[i].value)]), i - first);
+    }
+    for (uint32_t code = 0; code < ASCII; code++)
+        glob->ascii[code] = glob->mask_of[class_of(glob, code)];
+}
+
+/* One allocation, its largest things first; NULL without memory. */
+static struct glob *make(const struct steps *steps)
+{
+    char prefix[NAME_BUFFER];
+    uint32_t starts[2 * NAME_SIZE_MAX + 3];
+    uint16_t mask_of[2 * NAME_SIZE_MAX + 3] = { 0 };
+    size_t prefix_size, first = write_prefix(steps, prefix, &prefix_size);
+    struct glob plan = { .starts = starts, .mask_of = mask_of, .prefix_size = prefix_size };
+    plan.class_count = find_classes(steps, first, starts);
+    plan.step_count = steps->count - first;
+    plan.words = plan.step_count / 64 + 1;
+    size_t mask_count = number_masks(&plan, steps, first);
+
+    size_t sets = (2 + mask_count) * plan.words;
+    struct glob *glob = calloc(1, sizeof *glob + sets * sizeof *glob->masks + plan.class_count * sizeof *starts +
+                                      plan.class_count * sizeof *mask_of + prefix_size + 1);
+    if (!glob)
+        return NULL;
+    *glob = plan;
+    glob->star = (uint64_t *)(void *)glob->memory;
+    glob->stars = glob->star + plan.words;
+    glob->masks = glob->stars + plan.words;
+    glob->starts = memcpy(glob->star + sets, starts, plan.class_count * sizeof *starts);
+    glob->mask_of = memcpy(glob->starts + plan.class_count, mask_of, plan.class_count * sizeof *mask_of);
+    glob->prefix = memcpy(glob->mask_of + plan.class_count, prefix, prefix_size + 1);
+    fill_masks(glob, steps, first, mask_count);
+    return glob;
 }
 
 enum outcome glob_new(const char *pattern, struct glob **out, struct failure *why)
 {
     size_t size = strnlen(pattern, NAME_SIZE_MAX + 1);
     enum outcome outcome = check_text(pattern, size, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-
-    /* No step and no range is made of less than a byte of the pattern (the end of a set: of its ']'). */
-    struct glob *glob = malloc(sizeof *glob + size * (sizeof(struct step) + sizeof(struct range)));
-    if (!glob)
-        return failure_system(why, OUTCOME_NOMEM, ENOMEM, "cannot keep a glob");
-    memset(glob, 0, sizeof *glob);
-    glob->ranges = (struct range *)(void *)(glob->steps + size);
+    struct steps steps = { .count = 0, .range_count = 0 };
     struct reader reader = { (const unsigned char *)pattern, size, 0 };
     while (outcome == OUTCOME_OK && !ended(&reader))
-        outcome = read_step(glob, &reader, why);
-    if (outcome != OUTCOME_OK) {
-        glob_free(glob);
+        outcome = read_step(&steps, &reader, why);
+    if (outcome != OUTCOME_OK)
         return outcome;
-    }
-    find_prefix(glob);
+    struct glob *glob = make(&steps);
+    if (!glob)
+        return failure_system(why, OUTCOME_NOMEM, ENOMEM, "cannot keep a glob");
     *out = glob;
     return OUTCOME_OK;
 }
@@ -233,80 +405,35 @@ void *glob_free(struct glob *glob)
     return NULL;
 }
 
-static bool is_star(const struct step *step)
+/*
+ * One character further: steps that take it are followed by the next, stars stay
+ * (and may stand for nothing, so what follows a star is next as well; two stars
+ * never stand side by side). False when no way is left.
+ */
+static bool take(const struct glob *glob, uint64_t *states, uint32_t code)
 {
-    return step->kind == STEP_STAR || step->kind == STEP_STARS;
-}
-
-/* A star may stand for nothing, so what follows it is next as well. */
-static void states_add(const struct glob *glob, struct states *states, size_t step)
-{
-    states->words[step / 64] |= (uint64_t)1 << step % 64;
-    if (step < glob->step_count && is_star(&glob->steps[step]))
-        states->words[(step + 1) / 64] |= (uint64_t)1 << (step + 1) % 64;
-}
-
-static bool set_holds(const struct glob *glob, const struct step *step, uint32_t code)
-{
-    if (code == '/')
-        return false;
-    for (const struct range *range = &glob->ranges[step->value]; range->low <= range->high; range++) {
-        if (code >= range->low && code <= range->high)
-            return !step->negated;
+    const uint64_t *mask = mask_at(glob, code < ASCII ? glob->ascii[code] : glob->mask_of[class_of(glob, code)]);
+    uint64_t crossing = code == '/' ? 0 : UINT64_MAX;
+    uint64_t carry = 0, star_carry = 0, alive = 0;
+    for (size_t i = 0; i < glob->words; i++) {
+        uint64_t any_star = glob->star[i] | glob->stars[i];
+        uint64_t moved = states[i] & mask[i];
+        uint64_t next_states = moved << 1 | carry | (states[i] & ((glob->star[i] & crossing) | glob->stars[i]));
+        uint64_t at_star = next_states & any_star;
+        carry = moved >> 63;
+        next_states |= at_star << 1 | star_carry;
+        star_carry = at_star >> 63;
+        states[i] = next_states;
+        alive |= next_states;
     }
-    return step->negated;
-}
-
-/* Puts what may come after `step` took `code` into `after`. */
-static void advance(const struct glob *glob, size_t at, uint32_t code, struct states *after)
-{
-    const struct step *step = &glob->steps[at];
-    switch ((enum step_kind)step->kind) {
-    case STEP_LITERAL:
-        if (code == step->value)
-            states_add(glob, after, at + 1);
-        break;
-    case STEP_ANY:
-        if (code != '/')
-            states_add(glob, after, at + 1);
-        break;
-    case STEP_SET:
-        if (set_holds(glob, step, code))
-            states_add(glob, after, at + 1);
-        break;
-    case STEP_STAR:
-        if (code != '/')
-            states_add(glob, after, at);
-        break;
-    case STEP_STARS: states_add(glob, after, at); break;
-    }
-}
-
-/* One character further; false when no way is left. */
-static bool take(const struct glob *glob, struct states *states, uint32_t code)
-{
-    struct states after = { { 0 } };
-    size_t used = glob->step_count / 64 + 1;
-    bool alive = false;
-    for (size_t word = 0; word < used; word++) {
-        for (uint64_t bits = states->words[word]; bits != 0; bits &= bits - 1) {
-            size_t at = word * 64 + (size_t)__builtin_ctzll(bits);
-            if (at < glob->step_count)
-                advance(glob, at, code, &after);
-        }
-    }
-    for (size_t word = 0; word < used; word++)
-        alive |= after.words[word] != 0;
-    memcpy(states->words, after.words, used * sizeof after.words[0]);
-    return alive;
+    return alive != 0;
 }
 
 bool glob_match(const struct glob *glob, const char *name)
 {
     if (strncmp(name, glob->prefix, glob->prefix_size) != 0)
         return false;
-    struct states states = { { 0 } };
-    states_add(glob, &states, glob->prefix_steps);
+    uint64_t states[WORDS_MAX] = { 1 | ((glob->star[0] | glob->stars[0]) & 1) << 1 };
     const unsigned char *bytes = (const unsigned char *)name;
     size_t size = strlen(name);
     for (size_t at = glob->prefix_size; at < size;) {
@@ -316,11 +443,11 @@ bool glob_match(const struct glob *glob, const char *name)
             code = UINT32_MAX;
             length = 1;
         }
-        if (!take(glob, &states, code))
+        if (!take(glob, states, code))
             return false;
         at += length;
     }
-    return states.words[glob->step_count / 64] >> glob->step_count % 64 & 1;
+    return states[glob->step_count / 64] >> glob->step_count % 64 & 1;
 }
 
 const char *glob_prefix(const struct glob *glob)

@@ -1,0 +1,123 @@
+#include "server/store/local/answers.h"
+
+#include "server/store/local/entries.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct digest_value answers_arguments(const struct pack *pack)
+{
+    return digest_of(pack->bytes, pack->count);
+}
+
+static enum outcome answer_copy(struct query *query, struct pack *body, struct failure *why)
+{
+    size_t count;
+    const void *bytes = column_blob(query, &count);
+    uint8_t *copy = malloc(count + 1);
+    if (!copy)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for a kept answer");
+    if (count > 0)
+        memcpy(copy, bytes, count);
+    *body = (struct pack){.bytes = copy, .count = count, .room = count + 1};
+    return OUTCOME_OK;
+}
+
+enum outcome answers_find(struct database *db, const struct answer_key *key, struct pack *body,
+                          struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT act, arguments, body, principal.name FROM answer JOIN principal"
+            " ON principal.id = answer.principal WHERE answer.id = ?");
+    bind_id(&q, key->id);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    int64_t act = column_int(&q);
+    struct digest_value arguments;
+    column_digest(&q, &arguments);
+    scoped_pack struct pack found = {0};
+    outcome = answer_copy(&q, &found, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    char principal[STORE_PRINCIPAL_SIZE];
+    column_text(&q, principal, sizeof principal);
+    if (strcmp(principal, key->caller->principal) != 0)
+        return failure_set(why, OUTCOME_INVALID, "this id was used by another caller");
+    if (act != (int64_t)key->act || memcmp(&arguments, &key->arguments, sizeof arguments) != 0)
+        return failure_set(why, OUTCOME_INVALID, "this id was used for another act");
+    *body = found;
+    found = (struct pack){0};
+    return OUTCOME_OK;
+}
+
+enum outcome answers_principal(struct database *db, const char *name, int64_t *out, struct failure *why)
+{
+    {
+        scoped_query struct query q = query_on(db, "SELECT id FROM principal WHERE name = ?");
+        bind_text(&q, name);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome == OUTCOME_OK)
+            *out = column_int(&q);
+        if (outcome != OUTCOME_ABSENT)
+            return outcome;
+    }
+    scoped_query struct query q = query_on(db, "INSERT INTO principal (name) VALUES (?)");
+    bind_text(&q, name);
+    enum outcome outcome = query_run(&q, why);
+    if (outcome == OUTCOME_OK)
+        *out = database_last_row(db);
+    return outcome;
+}
+
+/* Room for one more: the oldest of a principal go. */
+static enum outcome answers_bound(struct database *db, int64_t principal, uint32_t limit, struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "DELETE FROM answer WHERE seq IN (SELECT seq FROM answer WHERE principal = ?1 ORDER BY seq"
+            " LIMIT max(0, (SELECT answers FROM principal WHERE id = ?1) - ?2 + 1))");
+    bind_int(&q, principal);
+    bind_int(&q, limit);
+    return query_run(&q, why);
+}
+
+enum outcome answers_keep(struct database *db, const struct answer_key *key, int64_t now,
+                          const struct pack *body, uint32_t limit, struct failure *why)
+{
+    if (body->failed)
+        return failure_set(why, OUTCOME_NOMEM, "no memory to keep an answer");
+    int64_t principal = 0;
+    enum outcome outcome = answers_principal(db, key->caller->principal, &principal, why);
+    if (outcome == OUTCOME_OK)
+        outcome = answers_bound(db, principal, limit, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query q = query_on(
+        db, "INSERT INTO answer (id, principal, act, arguments, done, body) VALUES (?, ?, ?, ?, ?, ?)");
+    bind_id(&q, key->id);
+    bind_int(&q, principal);
+    bind_int(&q, key->act);
+    bind_digest(&q, &key->arguments);
+    bind_int(&q, now);
+    bind_blob(&q, body->bytes, body->count);
+    return query_run(&q, why);
+}
+
+enum outcome answers_sweep(struct database *db, int64_t before, unsigned limit, uint64_t *removed,
+                           struct failure *why)
+{
+    {
+        scoped_query struct query q = query_on(
+            db, "DELETE FROM answer WHERE seq IN (SELECT seq FROM answer ORDER BY seq LIMIT ?) AND done < ?");
+        bind_int(&q, limit);
+        bind_int(&q, before);
+        enum outcome outcome = query_run(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        *removed += database_changed(db);
+    }
+    scoped_query struct query q = query_on(
+        db, "DELETE FROM principal WHERE id IN"
+            " (SELECT id FROM principal WHERE answers = 0 AND mailboxes = 0 LIMIT 100)");
+    return query_run(&q, why);
+}

@@ -1,0 +1,37 @@
+#include "server/store/local/entries.h"
+
+#include <string.h>
+
+void column_digest(struct query *query, struct digest_value *out)
+{
+    struct id octets = column_id(query);
+    _Static_assert(sizeof octets.octets == sizeof out->octets, "a digest has the size of an id");
+    memcpy(out->octets, octets.octets, sizeof out->octets);
+}
+
+void bind_digest(struct query *query, const struct digest_value *digest)
+{
+    bind_blob(query, digest->octets, sizeof digest->octets);
+}
+
+void entry_take(struct query *query, struct store_entry *out)
+{
+    column_text(query, out->name, sizeof out->name);
+    out->version = column_id(query);
+    column_text(query, out->owner, sizeof out->owner);
+    out->size = (uint64_t)column_int(query);
+    out->mtime = column_int(query);
+    out->arrival = column_int(query);
+    column_digest(query, &out->digest);
+}
+
+void entry_bind(struct query *query, const struct store_entry *entry)
+{
+    bind_text(query, entry->name);
+    bind_id(query, &entry->version);
+    bind_text(query, entry->owner);
+    bind_int(query, (int64_t)entry->size);
+    bind_int(query, entry->mtime);
+    bind_int(query, entry->arrival);
+    bind_digest(query, &entry->digest);
+}

@@ -1,0 +1,213 @@
+#include "server/store/local/files.h"
+
+#include "base/glob.h"
+#include "server/store/local/answers.h"
+#include "server/store/local/entries.h"
+#include "server/store/local/local.h"
+#include "server/store/local/publish.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- stat ---- */
+
+/* *content may be NULL. ABSENT. */
+static enum outcome entry_find(struct database *db, const char *name, struct store_entry *out,
+                               int64_t *content, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT " ENTRY_COLUMNS ", content FROM entry WHERE name = ?");
+    bind_text(&q, name);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_ABSENT)
+        return failure_set(why, OUTCOME_ABSENT, "there is no such file");
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    entry_take(&q, out);
+    if (content)
+        *content = column_int(&q);
+    return OUTCOME_OK;
+}
+
+enum outcome local_stat(struct store *store, const char *name, struct store_entry *out, struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local_of(store)->readers, &reader, why);
+    return outcome == OUTCOME_OK ? entry_find(reader.db, name, out, NULL, why) : outcome;
+}
+
+/* ---- list ---- */
+
+static void glob_free_at(struct glob **glob)
+{
+    glob_free(*glob);
+}
+
+/* Rows from the query on, those that match; `prefix` is what all of them begin with. */
+static enum outcome list_rows(struct query *q, const struct glob *glob, const char *prefix, size_t limit,
+                              struct store_entry *entries, struct store_page *page, struct failure *why)
+{
+    size_t prefix_size = strlen(prefix);
+    for (size_t examined = 0;; examined++) {
+        enum outcome outcome = query_row(q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+        char name[NAME_BUFFER];
+        column_text(q, name, sizeof name);
+        if (strncmp(name, prefix, prefix_size) != 0)
+            return OUTCOME_OK;
+        page->more = page->count == limit || examined == STORE_SCAN_MAX;
+        if (page->more)
+            return OUTCOME_OK;
+        snprintf(page->cursor, sizeof page->cursor, "%s", name);
+        if (glob && !glob_match(glob, name))
+            continue;
+        q->column = 0;
+        entry_take(q, &entries[page->count++]);
+    }
+}
+
+enum outcome local_list(struct store *store, const struct store_list *list, struct store_entry *entries,
+                        struct store_page *out, struct failure *why)
+{
+    if (list->limit == 0)
+        return failure_set(why, OUTCOME_INVALID, "a page has room for one name at least");
+    scoped(glob_free_at) struct glob *glob = NULL;
+    enum outcome outcome = list->glob && *list->glob ? glob_new(list->glob, &glob, why) : OUTCOME_OK;
+    scoped_reader struct reader reader = {0};
+    if (outcome == OUTCOME_OK)
+        outcome = readers_take(&local_of(store)->readers, &reader, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    const char *prefix = glob ? glob_prefix(glob) : "";
+    scoped_query struct query q = query_on(
+        reader.db, "SELECT " ENTRY_COLUMNS " FROM entry WHERE name > ? AND name >= ? ORDER BY name");
+    bind_text(&q, list->cursor ? list->cursor : "");
+    bind_text(&q, prefix);
+    struct store_page page = {0};
+    outcome = list_rows(&q, glob, prefix, list->limit, entries, &page, why);
+    if (outcome == OUTCOME_OK)
+        *out = page;
+    return outcome;
+}
+
+/* ---- remove ---- */
+
+static enum outcome may_end(const struct store_entry *entry, const struct store_caller *caller,
+                            const struct id *expected, struct failure *why)
+{
+    if (!caller->superior && strcmp(entry->owner, caller->principal) != 0)
+        return failure_set(why, OUTCOME_DENIED, "the file belongs to %s", entry->owner);
+    if (!id_is_none(expected) && !id_equal(expected, &entry->version))
+        return failure_set(why, OUTCOME_CHANGED, "the file is another version now");
+    return OUTCOME_OK;
+}
+
+struct removing {
+    struct answer_key key;
+    const char *name;
+    const struct id *expected;
+};
+
+static enum outcome remove_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    const struct removing *removing = argument;
+    scoped_pack struct pack body = {0};
+    enum outcome outcome = answers_find(db, &removing->key, &body, why);
+    if (outcome != OUTCOME_ABSENT)
+        return outcome;
+    struct store_entry entry;
+    outcome = entry_find(db, removing->name, &entry, NULL, why);
+    if (outcome == OUTCOME_OK)
+        outcome = may_end(&entry, removing->key.caller, removing->expected, why);
+    if (outcome == OUTCOME_OK)
+        outcome = publish_retire(local, db, removing->name, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    return answers_keep(db, &removing->key, timeline_now(&local->time), &body,
+                        local->limits.answers_per_principal, why);
+}
+
+enum outcome local_remove(struct store *store, const struct store_caller *caller, const struct id *op,
+                          const char *name, const struct id *expected, struct failure *why)
+{
+    scoped_pack struct pack arguments = {0};
+    pack_text(&arguments, name);
+    pack_id(&arguments, expected);
+    struct removing removing = {
+        .key = {.id = op, .caller = caller, .act = ANSWER_REMOVE, .arguments = answers_arguments(&arguments)},
+        .name = name,
+        .expected = expected,
+    };
+    return writer_do(&local_of(store)->writer, remove_run, &removing, why);
+}
+
+/* ---- rename ---- */
+
+struct renaming {
+    struct answer_key key;
+    const struct store_rename *rename;
+    struct store_entry made;
+};
+
+static enum outcome rename_do(struct local *local, struct database *db, struct renaming *renaming,
+                              struct failure *why)
+{
+    const struct store_rename *rename = renaming->rename;
+    struct publish_content content = {.kind = CONTENT_SAME};
+    struct store_entry *made = &renaming->made;
+    enum outcome outcome = entry_find(db, rename->source, made, &content.row, why);
+    if (outcome == OUTCOME_OK)
+        outcome = may_end(made, renaming->key.caller, &rename->expected, why);
+    if (outcome == OUTCOME_OK)
+        outcome = publish_check(db, renaming->key.caller, rename->target, &rename->condition, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    snprintf(made->name, sizeof made->name, "%s", rename->target);
+    made->version = rename->op;
+    outcome = publish_make(local, db, made, &content, why);
+    return outcome == OUTCOME_OK ? publish_retire(local, db, rename->source, why) : outcome;
+}
+
+static enum outcome rename_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct renaming *renaming = argument;
+    scoped_pack struct pack body = {0};
+    enum outcome outcome = answers_find(db, &renaming->key, &body, why);
+    if (outcome == OUTCOME_OK) {
+        struct unpacking from = {.bytes = body.bytes, .left = body.count};
+        unpack_entry(&from, &renaming->made);
+        return unpacked_whole(&from) ? OUTCOME_OK
+                                     : failure_set(why, OUTCOME_FAULT, "a kept answer cannot be read");
+    }
+    if (outcome == OUTCOME_ABSENT)
+        outcome = rename_do(local, db, renaming, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    pack_entry(&body, &renaming->made);
+    return answers_keep(db, &renaming->key, timeline_now(&local->time), &body,
+                        local->limits.answers_per_principal, why);
+}
+
+enum outcome local_rename(struct store *store, const struct store_caller *caller,
+                          const struct store_rename *rename, struct store_entry *out, struct failure *why)
+{
+    if (strcmp(rename->source, rename->target) == 0)
+        return failure_set(why, OUTCOME_INVALID, "the new name is the old one");
+    scoped_pack struct pack arguments = {0};
+    pack_text(&arguments, rename->source);
+    pack_text(&arguments, rename->target);
+    pack_number(&arguments, rename->condition.replace);
+    pack_id(&arguments, &rename->condition.expected);
+    pack_id(&arguments, &rename->expected);
+    struct renaming renaming = {
+        .key = {.id = &rename->op,
+                .caller = caller,
+                .act = ANSWER_RENAME,
+                .arguments = answers_arguments(&arguments)},
+        .rename = rename,
+    };
+    enum outcome outcome = writer_do(&local_of(store)->writer, rename_run, &renaming, why);
+    if (outcome == OUTCOME_OK)
+        *out = renaming.made;
+    return outcome;
+}

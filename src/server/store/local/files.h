@@ -1,0 +1,16 @@
+/*
+ * files: what is asked of, and done with, a name.
+ */
+#pragma once
+
+#include "server/store/store.h"
+
+enum outcome local_stat(struct store *store, const char *name, struct store_entry *out, struct failure *why)
+    must_check;
+enum outcome local_list(struct store *store, const struct store_list *list, struct store_entry *entries,
+                        struct store_page *out, struct failure *why) must_check;
+enum outcome local_remove(struct store *store, const struct store_caller *caller, const struct id *op,
+                          const char *name, const struct id *expected, struct failure *why) must_check;
+enum outcome local_rename(struct store *store, const struct store_caller *caller,
+                          const struct store_rename *rename, struct store_entry *out, struct failure *why)
+    must_check;

@@ -1,0 +1,47 @@
+/*
+ * local: the embedded store as a whole. SQLite and files below one folder:
+ *
+ *     lock            flock()ed, with the holder's pid: one server per store
+ *     fileshare.db    the facts (schema.c), in WAL mode
+ *     blobs/xx/ID     content (blobs.h)
+ *     incoming/ID     uploads on their way
+ *
+ * Order of locks: an upload's own, then (waiting for the writer) the writer's,
+ * which stands for whatever happens on its thread; everything else is a leaf:
+ * the tables of uploads, reads, claims, due mailboxes, the pool of readers.
+ */
+#pragma once
+
+#include "server/store/local/blobs.h"
+#include "server/store/local/readers.h"
+#include "server/store/local/reads.h"
+#include "server/store/local/timeline.h"
+#include "server/store/local/uploads.h"
+#include "server/store/local/writer.h"
+#include "server/store/store.h"
+
+struct local {
+    struct store store; /* first: a struct store is the beginning of one of ours */
+    struct store_limits limits;
+    const struct clock *clock;
+    struct timeline time;
+    struct id instance;
+    int folder_fd, lock_fd, event_fd;
+    char *database_path;
+    struct blobs blobs;
+    struct uploads uploads;
+    struct reads reads;
+    struct readers readers;
+    struct writer writer;
+};
+
+static inline struct local *local_of(struct store *store)
+{
+    return (struct local *)(void *)store;
+}
+
+/* Transactions that changed something since it was opened: how well acts share them. */
+uint64_t store_local_commits(struct store *store);
+
+/* NOSPACE if `size` bytes more would not leave the reserve, beside what live uploads were promised. */
+must_check enum outcome local_has_room(struct local *local, uint64_t size, struct failure *why);

@@ -1,0 +1,273 @@
+#include "server/store/local/local.h"
+
+#include "base/disk.h"
+#include "base/scoped.h"
+#include "server/store/local/files.h"
+#include "server/store/local/publish.h"
+#include "server/store/local/schema.h"
+#include "server/store/local/unbuilt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+
+/* ---- the lock ---- */
+
+/* Who has it, from the text in the file. */
+static enum outcome lock_held(int fd, const char *folder, struct failure *why)
+{
+    char text[32] = "";
+    ssize_t got = pread(fd, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = 0;
+    text[strspn(text, "0123456789")] = 0;
+    return failure_set(why, OUTCOME_HELD, "the store %s is in use by process %s", folder,
+                       *text ? text : "unknown");
+}
+
+static enum outcome lock_take(struct local *local, const char *folder, struct failure *why)
+{
+    local->lock_fd = openat(local->folder_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (local->lock_fd < 0)
+        return failure_system(why, OUTCOME_LOCAL, errno, "open %s/lock", folder);
+    if (flock(local->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK)
+            return lock_held(local->lock_fd, folder, why);
+        return failure_system(why, OUTCOME_LOCAL, errno, "lock %s/lock", folder);
+    }
+    char text[32];
+    int count = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(local->lock_fd, 0) < 0 || pwrite(local->lock_fd, text, (size_t)count, 0) != count)
+        return failure_system(why, OUTCOME_LOCAL, errno, "write %s/lock", folder);
+    return OUTCOME_OK;
+}
+
+/* ---- the database ---- */
+
+static enum outcome pragma_int(struct database *db, const char *text, int64_t *out, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, text);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *out = column_int(&q);
+    return outcome;
+}
+
+/* A new database: tables and the store's row, or nothing. */
+static enum outcome schema_make(struct local *local, struct database *db, struct failure *why)
+{
+    char settings[128];
+    snprintf(settings, sizeof settings, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+             SCHEMA_APPLICATION, SCHEMA_VERSION);
+    enum outcome outcome = database_begin(db, why);
+    if (outcome == OUTCOME_OK)
+        outcome = database_execute(db, schema_text, why);
+    if (outcome == OUTCOME_OK)
+        outcome = database_execute(db, settings, why);
+    if (outcome == OUTCOME_OK) {
+        struct id instance = id_random();
+        int64_t wall = clock_wall(local->clock);
+        scoped_query struct query q = query_on(
+            db, "INSERT INTO store (only, instance, time_seen, wall_seen) VALUES (1, ?, ?, ?)");
+        bind_id(&q, &instance);
+        bind_int(&q, wall);
+        bind_int(&q, wall);
+        outcome = query_run(&q, why);
+    }
+    if (outcome == OUTCOME_OK)
+        return database_commit(db, why);
+    database_rollback(db);
+    return outcome;
+}
+
+static enum outcome schema_check(struct local *local, struct database *db, const char *folder,
+                                 struct failure *why)
+{
+    int64_t application = 0, version = 0;
+    enum outcome outcome = pragma_int(db, "PRAGMA application_id", &application, why);
+    if (outcome == OUTCOME_OK)
+        outcome = pragma_int(db, "PRAGMA user_version", &version, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (application == 0 && version == 0)
+        return schema_make(local, db, why);
+    if (application != SCHEMA_APPLICATION)
+        return failure_set(why, OUTCOME_CORRUPT, "%s/fileshare.db is not a store's database", folder);
+    if (version > SCHEMA_VERSION)
+        return failure_set(why, OUTCOME_INVALID, "the store %s is of a newer release (form %lld, ours is %d)",
+                           folder, (long long)version, SCHEMA_VERSION);
+    return OUTCOME_OK;
+}
+
+static enum outcome store_row(struct local *local, struct database *db, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT instance, time_seen, wall_seen FROM store");
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_CORRUPT, "the store's own row is missing")
+                                         : outcome;
+    local->instance = column_id(&q);
+    int64_t time_seen = column_int(&q);
+    int64_t wall_seen = column_int(&q);
+    local->time = timeline_start(local->clock, time_seen, wall_seen);
+    return OUTCOME_OK;
+}
+
+static enum outcome database_ready(struct local *local, const char *folder, struct database *db,
+                                   struct failure *why)
+{
+    enum outcome outcome = schema_check(local, db, folder, why);
+    if (outcome == OUTCOME_OK)
+        outcome = store_row(local, db, why);
+    if (outcome == OUTCOME_OK)
+        outcome = uploads_recover(local, db, why);
+    return outcome;
+}
+
+/* ---- life ---- */
+
+static void local_close(struct store *store)
+{
+    struct local *local = local_of(store);
+    if (local->writer.started)
+        uploads_park(local);
+    writer_stop(&local->writer);
+    readers_fini(&local->readers);
+    uploads_fini(local);
+    reads_fini(&local->reads);
+    blobs_fini(&local->blobs);
+    scoped_fd_at(&local->event_fd);
+    scoped_fd_at(&local->folder_fd);
+    scoped_fd_at(&local->lock_fd); /* last: the store is free for another only now */
+    free(local->database_path);
+    free(local);
+}
+
+static struct id local_instance(struct store *store)
+{
+    return local_of(store)->instance;
+}
+
+static unsigned local_capabilities(struct store *store)
+{
+    (void)store;
+    return 0;
+}
+
+static int local_event_fd(struct store *store)
+{
+    return local_of(store)->event_fd;
+}
+
+uint64_t store_local_commits(struct store *store)
+{
+    return local_of(store)->writer.commits;
+}
+
+enum outcome local_has_room(struct local *local, uint64_t size, struct failure *why)
+{
+    uint64_t room;
+    enum outcome outcome = disk_free_bytes(local->folder_fd, &room, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
+    uint64_t taken = local->limits.reserve_bytes + uploads_promised(&local->uploads);
+    if (room < taken || room - taken < size)
+        return failure_set(why, OUTCOME_NOSPACE, "no room for %llu bytes", (unsigned long long)size);
+    return OUTCOME_OK;
+}
+
+static const struct store_acts local_acts = {
+    .close = local_close,
+    .instance = local_instance,
+    .capabilities = local_capabilities,
+    .upload_begin = local_upload_begin,
+    .upload_write = local_upload_write,
+    .upload_abort = local_upload_abort,
+    .publish = local_publish,
+    .put = local_put,
+    .stat = local_stat,
+    .list = local_list,
+    .remove = local_remove,
+    .rename = local_rename,
+    .read_open = local_read_open,
+    .read_at = local_read_at,
+    .read_close = local_read_close,
+    .event_fd = local_event_fd,
+    .interest_add = unbuilt_interest_add,
+    .interest_renew = unbuilt_interest_renew,
+    .interest_drop = unbuilt_interest_drop,
+    .interest_list = unbuilt_interest_list,
+    .mailbox_route = unbuilt_mailbox_route,
+    .mailbox_forget = unbuilt_mailbox_forget,
+    .mailbox_events = unbuilt_mailbox_events,
+    .fan_out = unbuilt_fan_out,
+    .pending_claim = unbuilt_pending_claim,
+    .pending_done = unbuilt_pending_done,
+    .pending_retry = unbuilt_pending_retry,
+    .sweep = unbuilt_sweep,
+    .health = unbuilt_health,
+    .audit = unbuilt_audit,
+};
+
+/* An empty one, which local_close can take down whatever else happened. */
+static struct local *local_new(const struct store_local_options *options)
+{
+    struct local *local = calloc(1, sizeof *local);
+    if (!local)
+        return NULL;
+    local->store.acts = &local_acts;
+    local->limits = options->limits;
+    local->clock = options->clock;
+    local->folder_fd = local->lock_fd = local->event_fd = -1;
+    if (asprintf(&local->database_path, "%s/fileshare.db", options->folder) < 0)
+        local->database_path = NULL;
+    readers_init(&local->readers, local->database_path);
+    uploads_init(&local->uploads);
+    reads_init(&local->reads, options->limits.open_reads);
+    blobs_init(&local->blobs);
+    return local;
+}
+
+static enum outcome local_start(struct local *local, const char *folder, struct failure *why)
+{
+    enum outcome outcome = disk_make_folder(folder, 0700, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    local->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (local->folder_fd < 0)
+        return failure_system(why, OUTCOME_LOCAL, errno, "open %s", folder);
+    local->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (local->event_fd < 0)
+        return failure_system(why, OUTCOME_LOCAL, errno, "make an eventfd");
+    outcome = lock_take(local, folder, why);
+    if (outcome == OUTCOME_OK)
+        outcome = blobs_open(&local->blobs, local->folder_fd, why);
+    struct database *db = NULL;
+    if (outcome == OUTCOME_OK)
+        outcome = database_open(local->database_path, true, &db, why);
+    if (outcome == OUTCOME_OK)
+        outcome = database_ready(local, folder, db, why);
+    if (outcome == OUTCOME_OK)
+        return writer_start(&local->writer, local, &local->time, db, why);
+    database_close(db);
+    return outcome;
+}
+
+enum outcome store_local_open(const struct store_local_options *options, struct store **out,
+                              struct failure *why)
+{
+    struct local *local = local_new(options);
+    if (!local || !local->database_path) {
+        if (local)
+            local_close(&local->store);
+        return failure_set(why, OUTCOME_NOMEM, "no memory for a store");
+    }
+    enum outcome outcome = local_start(local, options->folder, why);
+    if (outcome == OUTCOME_OK)
+        *out = &local->store;
+    else
+        local_close(&local->store);
+    return outcome;
+}

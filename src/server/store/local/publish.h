@@ -1,0 +1,52 @@
+/*
+ * publish: a name gets a new version.
+ *
+ * Bytes first, facts second, news third. The bytes are durable before the act
+ * goes to the writer: in a blob (file and folders synced), or, up to INLINE_MAX,
+ * in the database itself, so that one commit is all that a small file costs.
+ * Then one transaction: the old version becomes a kept one, the entry, its row
+ * in the outbox if anybody may wait for it, and the answer. Fan_out is the news.
+ *
+ * A crash before the commit leaves at most a blob that no row names.
+ */
+#pragma once
+
+#include "server/store/local/database.h"
+#include "server/store/store.h"
+
+enum { INLINE_MAX = 16384 };
+
+struct local;
+
+struct publish_content {
+    enum { CONTENT_INLINE, CONTENT_BLOB, CONTENT_SAME } kind;
+    const void *bytes; /* INLINE */
+    struct id blob;    /* BLOB */
+    int64_t row;       /* SAME: another version's content */
+};
+
+/*
+ * What stands in the way of a publish under `name`: EXISTS, DENIED, CHANGED;
+ * OK if nothing does. Also on a reader's connection, as a first look.
+ */
+must_check enum outcome publish_check(struct database *db, const struct store_caller *caller,
+                                      const char *name, const struct store_condition *condition,
+                                      struct failure *why);
+
+/*
+ * In a transaction, after publish_check: the entry, whose `arrival` is filled
+ * in. INVALID if its version was used before.
+ */
+must_check enum outcome publish_make(struct local *local, struct database *db, struct store_entry *entry,
+                                     const struct publish_content *content, struct failure *why);
+
+/* In a transaction: the newest version of `name` becomes a kept one. */
+must_check enum outcome publish_retire(struct local *local, struct database *db, const char *name,
+                                       struct failure *why);
+
+/* The acts. */
+enum outcome local_publish(struct store *store, const struct store_caller *caller,
+                           const struct store_publish *publish, struct store_entry *out, struct failure *why)
+    must_check;
+enum outcome local_put(struct store *store, const struct store_caller *caller, const struct store_put *put,
+                       struct store_entry *out, struct failure *why) must_check;

@@ -1,0 +1,39 @@
+/*
+ * readers: connections for looking things up, one per thread at a time.
+ *
+ *     scoped_reader struct reader reader = {0};
+ *     outcome = readers_take(&local->readers, &reader, why);
+ *     ... reader.db ...
+ *
+ * They are opened when needed, READERS_MAX at most; who finds none waits for
+ * one. A thread takes one at a time, and holds none while it waits for the
+ * writer or the disk for long. Each statement is a snapshot of its own.
+ */
+#pragma once
+
+#include "server/store/local/database.h"
+
+#include <pthread.h>
+
+enum { READERS_MAX = 8 };
+
+struct readers {
+    const char *path; /* lives as long */
+    pthread_mutex_t mutex;
+    pthread_cond_t given;
+    unsigned opened;
+    unsigned idle_count;
+    struct database *idle[READERS_MAX];
+};
+
+struct reader {
+    struct readers *readers;
+    struct database *db;
+};
+
+void readers_init(struct readers *readers, const char *path);
+void readers_fini(struct readers *readers); /* all have been given back */
+
+must_check enum outcome readers_take(struct readers *readers, struct reader *out, struct failure *why);
+void readers_give(struct reader *reader);
+#define scoped_reader scoped(readers_give)

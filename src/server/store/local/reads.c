@@ -1,0 +1,328 @@
+#include "server/store/local/reads.h"
+
+#include "base/scoped.h"
+#include "server/store/local/entries.h"
+#include "server/store/local/local.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* One version, in the table while it is open. */
+struct store_read {
+    struct local *local;
+    struct store_entry entry; /* fixed, as the next two */
+    int fd;                   /* -1: the bytes are here */
+    uint8_t *bytes;
+
+    /* under the table's lock */
+    struct list bucket;
+    struct list idle;
+    unsigned users;
+    int64_t refreshed; /* store time at which its keeping was last moved on */
+};
+
+/* ---- the table ---- */
+
+void reads_init(struct reads *reads, uint32_t limit)
+{
+    *reads = (struct reads){.limit = limit};
+    pthread_mutex_init(&reads->mutex, NULL);
+    list_init(&reads->idle);
+    for (unsigned i = 0; i < READ_BUCKETS; i++)
+        list_init(&reads->buckets[i]);
+}
+
+static struct store_read *read_free(struct store_read *read)
+{
+    if (!read)
+        return NULL;
+    if (read->fd >= 0)
+        close(read->fd);
+    free(read->bytes);
+    free(read);
+    return NULL;
+}
+
+static void read_free_at(struct store_read **read)
+{
+    read_free(*read);
+}
+
+static void take_out(struct reads *reads, struct store_read *read)
+{
+    list_remove(&read->bucket);
+    list_remove(&read->idle);
+    reads->count--;
+}
+
+void reads_fini(struct reads *reads)
+{
+    list_each(at, &reads->idle) {
+        struct store_read *read = list_entry(at, struct store_read, idle);
+        take_out(reads, read);
+        read_free(read);
+    }
+    pthread_mutex_destroy(&reads->mutex);
+}
+
+static struct list *bucket_of(struct reads *reads, const struct id *version)
+{
+    uint32_t hash;
+    memcpy(&hash, version->octets, sizeof hash);
+    return &reads->buckets[hash % READ_BUCKETS];
+}
+
+static struct store_read *find(struct reads *reads, const struct id *version)
+{
+    list_each(at, bucket_of(reads, version)) {
+        struct store_read *read = list_entry(at, struct store_read, bucket);
+        if (id_equal(&read->entry.version, version))
+            return read;
+    }
+    return NULL;
+}
+
+/* Of those not in use, the one used longest ago, taken out, if the table is over its limit. */
+static struct store_read *take_surplus(struct reads *reads)
+{
+    struct store_read *oldest = list_first(&reads->idle, struct store_read, idle);
+    if (reads->count <= reads->limit || !oldest)
+        return NULL;
+    take_out(reads, oldest);
+    return oldest;
+}
+
+static struct store_read *take_known(struct reads *reads, const struct id *version)
+{
+    scoped_lock(&reads->mutex);
+    struct store_read *read = find(reads, version);
+    if (!read)
+        return NULL;
+    list_remove(&read->idle);
+    read->users++;
+    return read;
+}
+
+/* `fresh` comes into the table, unless another thread was faster: then that one's is taken. */
+static struct store_read *take_fresh(struct reads *reads, struct store_read **fresh)
+{
+    scoped(read_free_at) struct store_read *surplus = NULL;
+    scoped_lock(&reads->mutex);
+    struct store_read *read = find(reads, &(*fresh)->entry.version);
+    if (!read) {
+        read = take_ptr(fresh);
+        list_append(bucket_of(reads, &read->entry.version), &read->bucket);
+        reads->count++;
+        surplus = take_surplus(reads);
+    }
+    list_remove(&read->idle);
+    read->users++;
+    return read;
+}
+
+void local_read_close(struct store_read *read)
+{
+    if (!read)
+        return;
+    struct reads *reads = &read->local->reads;
+    scoped(read_free_at) struct store_read *surplus = NULL;
+    scoped_lock(&reads->mutex);
+    if (--read->users > 0)
+        return;
+    list_append(&reads->idle, &read->idle);
+    surplus = take_surplus(reads);
+}
+
+bool reads_forget(struct reads *reads, const struct id *version)
+{
+    scoped(read_free_at) struct store_read *unused = NULL;
+    scoped_lock(&reads->mutex);
+    struct store_read *read = find(reads, version);
+    if (!read)
+        return true;
+    if (read->users > 0)
+        return false;
+    take_out(reads, read);
+    unused = read;
+    return true;
+}
+
+/* ---- keeping what is read ---- */
+
+static enum outcome keep_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    const struct id *version = argument;
+    scoped_query struct query q = query_on(db, "UPDATE kept SET until = ? WHERE version = ?");
+    bind_int(&q, timeline_now(&local->time) + timeline_seconds(local->limits.kept_seconds));
+    bind_id(&q, version);
+    return query_run(&q, why);
+}
+
+/* Once a minute at most (oftener if it is kept for less). What is the newest has no row to move: that costs nothing. */
+static void keep_longer(struct local *local, struct store_read *read)
+{
+    int64_t now = timeline_now(&local->time);
+    int64_t step = timeline_seconds(local->limits.kept_seconds) / 4;
+    if (step > timeline_seconds(60))
+        step = timeline_seconds(60);
+    {
+        scoped_lock(&local->reads.mutex);
+        if (now - read->refreshed < step)
+            return;
+        read->refreshed = now;
+    }
+    enum outcome outcome = writer_do(&local->writer, keep_run, &read->entry.version, NULL);
+    (void)outcome; /* it may then go early, and who reads it is told STALE */
+}
+
+/* ---- opening ---- */
+
+static enum outcome open_content(struct local *local, struct query *q, struct store_read *read,
+                                 struct failure *why)
+{
+    if (!column_is_null(q)) {
+        struct id blob = column_id(q);
+        return blob_open(&local->blobs, BLOB_WHOLE, &blob, false, &read->fd, why);
+    }
+    struct id none = column_id(q);
+    (void)none;
+    size_t count;
+    const void *bytes = column_blob(q, &count);
+    if (count != read->entry.size)
+        return failure_set(why, OUTCOME_CORRUPT, "%s has %zu bytes, not %llu", read->entry.name, count,
+                           (unsigned long long)read->entry.size);
+    read->bytes = malloc(count + 1);
+    if (!read->bytes)
+        return failure_set(why, OUTCOME_NOMEM, "no memory to read a file");
+    if (count > 0)
+        memcpy(read->bytes, bytes, count);
+    return OUTCOME_OK;
+}
+
+/* From a row of entry or kept, with its content. ABSENT if the query has none, or its blob is gone. */
+static enum outcome open_row(struct local *local, struct query *q, struct store_read **out,
+                             struct failure *why)
+{
+    enum outcome outcome = query_row(q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped(read_free_at) struct store_read *fresh = calloc(1, sizeof *fresh);
+    if (!fresh)
+        return failure_set(why, OUTCOME_NOMEM, "no memory to read a file");
+    fresh->local = local;
+    fresh->fd = -1;
+    list_init(&fresh->bucket);
+    list_init(&fresh->idle);
+    entry_take(q, &fresh->entry);
+    fresh->refreshed = column_int(q) ? INT64_MIN / 2 : timeline_now(&local->time);
+    struct store_read *known = take_known(&local->reads, &fresh->entry.version);
+    if (!known) {
+        outcome = open_content(local, q, fresh, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        known = take_fresh(&local->reads, &fresh);
+    }
+    *out = known;
+    return OUTCOME_OK;
+}
+
+/* The columns that open_row reads: the entry, whether it is a kept one, its content. */
+#define READ_COLUMNS(kept) "SELECT " ENTRY_COLUMNS ", " kept ", blob, bytes"
+#define READ_CONTENT       " JOIN (SELECT id, blob, bytes FROM content) AS held ON held.id = content"
+
+static enum outcome open_newest(struct local *local, struct database *db, const char *name,
+                                struct store_read **out, struct failure *why)
+{
+    scoped_query struct query q = query_on(db,
+                                           READ_COLUMNS("0") " FROM entry" READ_CONTENT " WHERE name = ?");
+    bind_text(&q, name);
+    return open_row(local, &q, out, why);
+}
+
+static enum outcome open_version(struct local *local, struct database *db, const char *name,
+                                 const struct id *version, struct store_read **out, struct failure *why)
+{
+    enum outcome outcome;
+    {
+        scoped_query struct query q = query_on(db, READ_COLUMNS("0") " FROM entry" READ_CONTENT
+                                                                     " WHERE name = ? AND version = ?");
+        bind_text(&q, name);
+        bind_id(&q, version);
+        outcome = open_row(local, &q, out, why);
+    }
+    if (outcome != OUTCOME_ABSENT)
+        return outcome;
+    scoped_query struct query q = query_on(db, READ_COLUMNS("1") " FROM kept" READ_CONTENT
+                                                                 " WHERE version = ? AND name = ?");
+    bind_id(&q, version);
+    bind_text(&q, name);
+    return open_row(local, &q, out, why);
+}
+
+static enum outcome open_anew(struct local *local, const char *name, const struct id *version,
+                              struct store_read **out, struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (!id_is_none(version)) {
+        outcome = open_version(local, reader.db, name, version, out, why);
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_STALE, "that version is no longer kept")
+                                         : outcome;
+    }
+    /* A blob that is gone was replaced, and swept, since its row was read: look again. */
+    for (unsigned n = 0; n < 3; n++) {
+        outcome = open_newest(local, reader.db, name, out, why);
+        if (outcome != OUTCOME_ABSENT)
+            return outcome;
+    }
+    return failure_set(why, OUTCOME_ABSENT, "there is no such file");
+}
+
+enum outcome local_read_open(struct store *store, const char *name, const struct id *version,
+                             struct store_read **out, struct store_entry *entry, struct failure *why)
+{
+    struct local *local = local_of(store);
+    struct store_read *read = id_is_none(version) ? NULL : take_known(&local->reads, version);
+    if (read && strcmp(read->entry.name, name) != 0) {
+        local_read_close(read);
+        return failure_set(why, OUTCOME_STALE, "that version is not one of this file");
+    }
+    enum outcome outcome = read ? OUTCOME_OK : open_anew(local, name, version, &read, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    keep_longer(local, read);
+    *entry = read->entry;
+    *out = read;
+    return OUTCOME_OK;
+}
+
+enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes, size_t count,
+                           struct failure *why)
+{
+    uint64_t size = read->entry.size;
+    if (offset > size || count > size - offset)
+        return failure_set(why, OUTCOME_INVALID, "%zu bytes at %llu are not within %llu", count,
+                           (unsigned long long)offset, (unsigned long long)size);
+    if (read->fd < 0) {
+        if (count > 0)
+            memcpy(bytes, read->bytes + offset, count);
+        return OUTCOME_OK;
+    }
+    uint8_t *to = bytes;
+    while (count > 0) {
+        ssize_t got = pread(read->fd, to, count, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return failure_system(why, OUTCOME_UNAVAILABLE, errno, "read %s", read->entry.name);
+        if (got == 0)
+            return failure_set(why, OUTCOME_CORRUPT, "%s ends at %llu, not at %llu", read->entry.name,
+                               (unsigned long long)offset, (unsigned long long)size);
+        to += got;
+        offset += (uint64_t)got;
+        count -= (size_t)got;
+    }
+    return OUTCOME_OK;
+}

@@ -1,0 +1,47 @@
+/*
+ * reads: versions open for reading.
+ *
+ * A bounded table of versions that were opened lately, by version: their entry,
+ * and their descriptor or (small ones) their bytes. Every DOWNLOAD call opens
+ * and closes; as long as the version is in the table that costs neither SQL nor
+ * open(2). Who opens the newest of a name asks the database for its version
+ * first. Versions in use are never thrown out; of the others the one used
+ * longest ago goes first.
+ *
+ * A version that is no longer the newest is kept until some time after its last
+ * read: its row is moved on, at most once a minute, by whoever reads it.
+ *
+ * Locks: the table's is a leaf.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "server/store/store.h"
+
+#include <pthread.h>
+
+enum { READ_BUCKETS = 256 };
+
+struct reads {
+    pthread_mutex_t mutex;
+    struct list buckets[READ_BUCKETS];
+    struct list idle; /* not in use, longest ago first */
+    unsigned count;
+    uint32_t limit;
+};
+
+struct local;
+
+void reads_init(struct reads *reads, uint32_t limit);
+void reads_fini(struct reads *reads); /* none is in use */
+
+/* False if somebody reads it now. Else it is out of the table, and opening it asks the database. */
+bool reads_forget(struct reads *reads, const struct id *version);
+
+/* The acts. */
+enum outcome local_read_open(struct store *store, const char *name, const struct id *version,
+                             struct store_read **out, struct store_entry *entry, struct failure *why)
+    must_check;
+enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes, size_t count,
+                           struct failure *why) must_check;
+void local_read_close(struct store_read *read);

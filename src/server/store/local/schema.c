@@ -1,0 +1,221 @@
+#include "server/store/local/schema.h"
+
+/*
+ * Ids are 16 bytes as they are. Times are nanoseconds: "wall" ones since 1970,
+ * for people; "store" ones on the store's own time line (timeline.h), which
+ * never goes backwards. Names are TEXT and compare by their bytes.
+ *
+ * Counters that limits are held against are kept by triggers, so that they are
+ * right whatever act changes a row, and are undone with it.
+ */
+const char schema_text[] =
+    /* The store itself, one row: who it is, where its time line stood, counters. */
+    "CREATE TABLE store ("
+    "  only INTEGER PRIMARY KEY CHECK (only = 1),"
+    "  instance BLOB NOT NULL,"
+    "  time_seen INTEGER NOT NULL,"          /* store time and wall clock, read together: */
+    "  wall_seen INTEGER NOT NULL,"          /* the next open goes on from here */
+    "  arrivals INTEGER NOT NULL DEFAULT 0," /* number of the newest arrival; grows */
+    "  numbers INTEGER NOT NULL DEFAULT 0,"  /* highest event number of any mailbox that is gone */
+    "  files INTEGER NOT NULL DEFAULT 0,"
+    "  bytes INTEGER NOT NULL DEFAULT 0,"
+    "  kept_bytes INTEGER NOT NULL DEFAULT 0,"
+    "  interests INTEGER NOT NULL DEFAULT 0,"  /* waiting ones */
+    "  open_globs INTEGER NOT NULL DEFAULT 0," /* of these, globs that begin with a wildcard */
+    "  over INTEGER NOT NULL DEFAULT 0,"       /* interests met or run out, remembered for a while */
+    "  mailboxes INTEGER NOT NULL DEFAULT 0,"
+    "  events INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+
+    /* ---- files ---- */
+
+    /* Bytes that never change: in a blob of that id below blobs/, or here. */
+    "CREATE TABLE content ("
+    "  id INTEGER PRIMARY KEY,"
+    "  blob BLOB UNIQUE," /* NULL: the bytes are here */
+    "  size INTEGER NOT NULL,"
+    "  uses INTEGER NOT NULL," /* rows of entry and kept that name it */
+    "  bytes BLOB"
+    ") STRICT;"
+
+    /* The newest version of each name. */
+    "CREATE TABLE entry ("
+    "  name TEXT PRIMARY KEY,"
+    "  version BLOB NOT NULL UNIQUE,"
+    "  owner TEXT NOT NULL,"
+    "  size INTEGER NOT NULL,"
+    "  mtime INTEGER NOT NULL,"
+    "  arrival INTEGER NOT NULL," /* wall */
+    "  digest BLOB NOT NULL,"
+    "  content INTEGER NOT NULL REFERENCES content,"
+    "  made INTEGER NOT NULL UNIQUE" /* number of its arrival */
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER entry_made AFTER INSERT ON entry BEGIN"
+    "  UPDATE store SET files = files + 1, bytes = bytes + new.size; END;"
+    "CREATE TRIGGER entry_gone AFTER DELETE ON entry BEGIN"
+    "  UPDATE store SET files = files - 1, bytes = bytes - old.size; END;"
+
+    /* Versions replaced or removed, while they may still be read. */
+    "CREATE TABLE kept ("
+    "  version BLOB PRIMARY KEY,"
+    "  name TEXT NOT NULL,"
+    "  owner TEXT NOT NULL,"
+    "  size INTEGER NOT NULL,"
+    "  mtime INTEGER NOT NULL,"
+    "  arrival INTEGER NOT NULL,"
+    "  digest BLOB NOT NULL,"
+    "  content INTEGER NOT NULL REFERENCES content,"
+    "  until INTEGER NOT NULL" /* store time; moved on by reads */
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX kept_until ON kept (until);"
+    "CREATE TRIGGER kept_made AFTER INSERT ON kept BEGIN"
+    "  UPDATE store SET kept_bytes = kept_bytes + new.size; END;"
+    "CREATE TRIGGER kept_gone AFTER DELETE ON kept BEGIN"
+    "  UPDATE store SET kept_bytes = kept_bytes - old.size; END;"
+
+    /* Uploads on their way; the bytes are in incoming/. */
+    "CREATE TABLE upload ("
+    "  upload BLOB PRIMARY KEY,"
+    "  blob BLOB NOT NULL,"
+    "  owner TEXT NOT NULL,"
+    "  name TEXT NOT NULL,"
+    "  replace INTEGER NOT NULL,"
+    "  expected BLOB NOT NULL,"
+    "  size INTEGER,"                      /* NULL: not known beforehand */
+    "  synced INTEGER NOT NULL DEFAULT 0," /* bytes that are durable */
+    "  touched INTEGER NOT NULL"           /* store time */
+    ") STRICT, WITHOUT ROWID;"
+
+    /* ---- acts and their answers ---- */
+
+    /* On whose account things are kept. */
+    "CREATE TABLE principal ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  name TEXT NOT NULL UNIQUE,"
+    "  answers INTEGER NOT NULL DEFAULT 0,"
+    "  mailboxes INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+
+    /* What an act was answered, for those who ask again. In the order of time. */
+    "CREATE TABLE answer ("
+    "  seq INTEGER PRIMARY KEY,"
+    "  id BLOB NOT NULL UNIQUE,"
+    "  principal INTEGER NOT NULL REFERENCES principal,"
+    "  act INTEGER NOT NULL,"    /* enum answer_act */
+    "  arguments BLOB NOT NULL," /* digest of them */
+    "  done INTEGER NOT NULL,"   /* store time */
+    "  body BLOB NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX answer_principal ON answer (principal);"
+    "CREATE TRIGGER answer_made AFTER INSERT ON answer BEGIN"
+    "  UPDATE principal SET answers = answers + 1 WHERE id = new.principal; END;"
+    "CREATE TRIGGER answer_gone AFTER DELETE ON answer BEGIN"
+    "  UPDATE principal SET answers = answers - 1 WHERE id = old.principal; END;"
+
+    /* ---- who waits ---- */
+
+    "CREATE TABLE mailbox ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT," /* never used twice */
+    "  secret BLOB NOT NULL UNIQUE,"
+    "  principal INTEGER," /* who pays; NULL: nobody in particular */
+    "  route BLOB,"
+    "  number INTEGER NOT NULL,"  /* of its newest event */
+    "  touched INTEGER NOT NULL," /* store time */
+    "  interests INTEGER NOT NULL DEFAULT 0,"
+    "  open_globs INTEGER NOT NULL DEFAULT 0,"
+    "  over INTEGER NOT NULL DEFAULT 0,"
+    "  events INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+    "CREATE INDEX mailbox_ready ON mailbox (id) WHERE route IS NOT NULL AND events > 0;"
+    "CREATE INDEX mailbox_empty ON mailbox (touched) WHERE interests = 0 AND over = 0 AND events = 0;"
+    "CREATE TRIGGER mailbox_made AFTER INSERT ON mailbox BEGIN"
+    "  UPDATE store SET mailboxes = mailboxes + 1;"
+    "  UPDATE principal SET mailboxes = mailboxes + 1 WHERE id = new.principal; END;"
+    "CREATE TRIGGER mailbox_gone AFTER DELETE ON mailbox BEGIN"
+    "  UPDATE store SET mailboxes = mailboxes - 1, numbers = max(numbers, old.number);"
+    "  UPDATE principal SET mailboxes = mailboxes - 1 WHERE id = old.principal; END;"
+
+    /*
+     * An interest counts arrivals numbered above `seen`: those after it was
+     * registered, each once. `prefix` is NULL for an exact name; else the
+     * literal bytes the glob begins with.
+     */
+    "CREATE TABLE interest ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  mailbox INTEGER NOT NULL REFERENCES mailbox,"
+    "  interest BLOB NOT NULL,"
+    "  pattern TEXT NOT NULL,"
+    "  prefix TEXT,"
+    "  every INTEGER NOT NULL,"
+    "  state INTEGER NOT NULL," /* enum store_interest_state; WAITING is 0 */
+    "  ends INTEGER NOT NULL,"  /* store time; once over: when it is forgotten */
+    "  seen INTEGER NOT NULL,"
+    "  arrivals INTEGER NOT NULL DEFAULT 0,"
+    "  event INTEGER NOT NULL DEFAULT 0," /* number of the event that met it */
+    "  UNIQUE (mailbox, interest)"
+    ") STRICT;"
+    "CREATE INDEX interest_exact ON interest (pattern) WHERE state = 0 AND prefix IS NULL;"
+    "CREATE INDEX interest_prefix ON interest (prefix) WHERE state = 0 AND prefix IS NOT NULL;"
+    "CREATE INDEX interest_ends ON interest (ends) WHERE state = 0;"
+    "CREATE INDEX interest_over ON interest (ends) WHERE state <> 0;"
+    "CREATE TRIGGER interest_made AFTER INSERT ON interest BEGIN"
+    "  UPDATE store SET interests = interests + 1, open_globs = open_globs + (new.prefix IS '');"
+    "  UPDATE mailbox SET interests = interests + 1, open_globs = open_globs + (new.prefix IS '')"
+    "    WHERE id = new.mailbox; END;"
+    "CREATE TRIGGER interest_done AFTER UPDATE OF state ON interest WHEN old.state = 0 AND new.state <> 0 "
+    "BEGIN"
+    "  UPDATE store SET interests = interests - 1, open_globs = open_globs - (new.prefix IS ''), over = over "
+    "+ 1;"
+    "  UPDATE mailbox SET interests = interests - 1, open_globs = open_globs - (new.prefix IS ''), over = "
+    "over + 1"
+    "    WHERE id = new.mailbox; END;"
+    "CREATE TRIGGER interest_dropped AFTER DELETE ON interest WHEN old.state = 0 BEGIN"
+    "  UPDATE store SET interests = interests - 1, open_globs = open_globs - (old.prefix IS '');"
+    "  UPDATE mailbox SET interests = interests - 1, open_globs = open_globs - (old.prefix IS '')"
+    "    WHERE id = old.mailbox; END;"
+    "CREATE TRIGGER interest_forgotten AFTER DELETE ON interest WHEN old.state <> 0 BEGIN"
+    "  UPDATE store SET over = over - 1;"
+    "  UPDATE mailbox SET over = over - 1 WHERE id = old.mailbox; END;"
+
+    /*
+     * Arrivals that somebody may wait for, as long as they are pending (the
+     * outbox) or an event tells them. (stage, after) is how far fan_out came.
+     */
+    "CREATE TABLE arrival ("
+    "  id INTEGER PRIMARY KEY,"
+    "  name TEXT NOT NULL,"
+    "  version BLOB NOT NULL,"
+    "  owner TEXT NOT NULL,"
+    "  size INTEGER NOT NULL,"
+    "  mtime INTEGER NOT NULL,"
+    "  arrival INTEGER NOT NULL,"
+    "  digest BLOB NOT NULL,"
+    "  pending INTEGER NOT NULL,"
+    "  stage INTEGER NOT NULL,"
+    "  after INTEGER NOT NULL,"
+    "  uses INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;"
+    "CREATE INDEX arrival_pending ON arrival (id) WHERE pending = 1;"
+
+    "CREATE TABLE event ("
+    "  mailbox INTEGER NOT NULL REFERENCES mailbox,"
+    "  number INTEGER NOT NULL,"
+    "  kind INTEGER NOT NULL," /* enum store_event_kind */
+    "  interest BLOB NOT NULL,"
+    "  pattern TEXT NOT NULL,"
+    "  happened INTEGER NOT NULL," /* wall */
+    "  stored INTEGER NOT NULL,"   /* store time */
+    "  dropped INTEGER NOT NULL DEFAULT 0,"
+    "  arrival INTEGER REFERENCES arrival,"
+    "  PRIMARY KEY (mailbox, number)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX event_stored ON event (stored);"
+    "CREATE TRIGGER event_made AFTER INSERT ON event BEGIN"
+    "  UPDATE store SET events = events + 1;"
+    "  UPDATE mailbox SET events = events + 1 WHERE id = new.mailbox;"
+    "  UPDATE arrival SET uses = uses + 1 WHERE id = new.arrival; END;"
+    "CREATE TRIGGER event_gone AFTER DELETE ON event BEGIN"
+    "  UPDATE store SET events = events - 1;"
+    "  UPDATE mailbox SET events = events - 1 WHERE id = old.mailbox;"
+    "  UPDATE arrival SET uses = uses - 1 WHERE id = old.arrival;"
+    "  DELETE FROM arrival WHERE id = old.arrival AND uses = 0 AND pending = 0; END;";

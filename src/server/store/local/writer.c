@@ -1,0 +1,170 @@
+#include "server/store/local/writer.h"
+
+#include "base/scoped.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BATCH_MAX = 512 };
+
+/* How often the time is written down while nothing else is. */
+#define TIME_WRITTEN_EVERY (60 * (int64_t)CLOCK_SECOND)
+
+struct writer_act {
+    struct writer_act *next;
+    writer_run *run;
+    void *argument;
+    struct failure *why;
+    enum outcome outcome;
+    bool done; /* under the writer's mutex */
+    pthread_cond_t answered;
+};
+
+static struct writer_act *writer_take(struct writer *writer)
+{
+    scoped_lock(&writer->mutex);
+    while (!writer->first && !writer->stopping)
+        pthread_cond_wait(&writer->wake, &writer->mutex);
+    struct writer_act *batch = writer->first;
+    struct writer_act **end = &writer->first;
+    for (unsigned n = 0; *end && n < BATCH_MAX; n++)
+        end = &(*end)->next;
+    writer->first = *end;
+    *end = NULL;
+    if (!writer->first)
+        writer->last = &writer->first;
+    return batch;
+}
+
+/* An act in its savepoint. Anything but OK is the end of the transaction, not of the act. */
+static enum outcome writer_run_one(struct writer *writer, struct writer_act *act, struct failure *why)
+{
+    enum outcome outcome = database_savepoint(writer->db, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    act->outcome = act->run(writer->local, writer->db, act->argument, act->why);
+    if (act->outcome == OUTCOME_OK)
+        return database_keep(writer->db, why);
+    if (!database_in_transaction(writer->db))
+        return failure_set(why, OUTCOME_UNAVAILABLE, "the transaction was given up under another act");
+    return database_undo(writer->db, why);
+}
+
+/* So that the next open knows how long the store was closed. */
+static enum outcome writer_note_time(struct writer *writer, bool changed, struct failure *why)
+{
+    int64_t now = timeline_now(writer->time);
+    if (!changed && now - writer->time_written < TIME_WRITTEN_EVERY)
+        return OUTCOME_OK;
+    scoped_query struct query q = query_on(writer->db, "UPDATE store SET time_seen = ?, wall_seen = ?");
+    bind_int(&q, now);
+    bind_int(&q, clock_wall(writer->time->clock));
+    enum outcome outcome = query_run(&q, why);
+    if (outcome == OUTCOME_OK)
+        writer->time_written = now;
+    return outcome;
+}
+
+static enum outcome writer_transaction(struct writer *writer, struct writer_act *batch, struct failure *why)
+{
+    uint64_t before = database_changes(writer->db);
+    enum outcome outcome = database_begin(writer->db, why);
+    for (struct writer_act *act = batch; act && outcome == OUTCOME_OK; act = act->next)
+        outcome = writer_run_one(writer, act, why);
+    bool changed = database_changes(writer->db) != before;
+    if (outcome == OUTCOME_OK)
+        outcome = writer_note_time(writer, changed, why);
+    if (outcome == OUTCOME_OK)
+        outcome = database_commit(writer->db, why);
+    else
+        database_rollback(writer->db);
+    if (outcome == OUTCOME_OK && changed)
+        atomic_fetch_add(&writer->commits, 1);
+    return outcome;
+}
+
+static void writer_answer(struct writer *writer, struct writer_act *batch, enum outcome outcome,
+                          const struct failure *trouble)
+{
+    scoped_lock(&writer->mutex);
+    writer->trouble = outcome;
+    if (outcome != OUTCOME_OK)
+        snprintf(writer->trouble_text, sizeof writer->trouble_text, "%s", trouble->text);
+    struct writer_act *next;
+    for (struct writer_act *act = batch; act; act = next) {
+        next = act->next; /* answered, it is its caller's again */
+        if (outcome != OUTCOME_OK)
+            act->outcome = failure_set(act->why, outcome, "%s", trouble->text);
+        act->done = true;
+        pthread_cond_signal(&act->answered);
+    }
+}
+
+static void *writer_main(void *argument)
+{
+    struct writer *writer = argument;
+    pthread_setname_np(pthread_self(), "store-writer");
+    for (;;) {
+        struct writer_act *batch = writer_take(writer);
+        if (!batch)
+            return NULL;
+        struct failure trouble = {0};
+        enum outcome outcome = writer_transaction(writer, batch, &trouble);
+        writer_answer(writer, batch, outcome, &trouble);
+    }
+}
+
+enum outcome writer_start(struct writer *writer, struct local *local, const struct timeline *time,
+                          struct database *db, struct failure *why)
+{
+    *writer = (struct writer){.local = local, .db = db, .time = time};
+    writer->last = &writer->first;
+    pthread_mutex_init(&writer->mutex, NULL);
+    pthread_cond_init(&writer->wake, NULL);
+    database_guard(db);
+    int error = pthread_create(&writer->thread, NULL, writer_main, writer);
+    writer->started = error == 0;
+    if (error == 0)
+        return OUTCOME_OK;
+    writer->db = database_close(db);
+    return failure_system(why, OUTCOME_UNAVAILABLE, error, "the store's writer thread");
+}
+
+void writer_stop(struct writer *writer)
+{
+    if (!writer->started)
+        return;
+    pthread_mutex_lock(&writer->mutex);
+    writer->stopping = true;
+    pthread_cond_signal(&writer->wake);
+    pthread_mutex_unlock(&writer->mutex);
+    pthread_join(writer->thread, NULL);
+    writer->db = database_close(writer->db);
+    pthread_cond_destroy(&writer->wake);
+    pthread_mutex_destroy(&writer->mutex);
+    writer->started = false;
+}
+
+enum outcome writer_do(struct writer *writer, writer_run *run, void *argument, struct failure *why)
+{
+    struct writer_act act = {.run = run, .argument = argument, .why = why};
+    pthread_cond_init(&act.answered, NULL);
+    pthread_mutex_lock(&writer->mutex);
+    *writer->last = &act;
+    writer->last = &act.next;
+    pthread_cond_signal(&writer->wake);
+    while (!act.done)
+        pthread_cond_wait(&act.answered, &writer->mutex);
+    pthread_mutex_unlock(&writer->mutex);
+    pthread_cond_destroy(&act.answered);
+    return act.outcome;
+}
+
+bool writer_is_well(struct writer *writer, char text[FAILURE_TEXT_MAX])
+{
+    scoped_lock(&writer->mutex);
+    if (writer->trouble == OUTCOME_OK)
+        return true;
+    memcpy(text, writer->trouble_text, sizeof writer->trouble_text);
+    return false;
+}

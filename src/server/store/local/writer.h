@@ -1,0 +1,67 @@
+/*
+ * writer: the one thread that changes the database.
+ *
+ * Whoever has something to write hands an act over and waits. The thread takes
+ * all acts that wait into one transaction, in their order, a savepoint each;
+ * none is answered before the commit returned. So one sync of the disk serves
+ * all of them, however many they are.
+ *
+ *     outcome = writer_do(&writer, run, &argument, why);
+ *
+ * `run` is called on the writer's thread with the store, its connection and the
+ * argument. If it answers OK, what it wrote is committed when writer_do returns
+ * OK; any other answer undoes its own writes alone and is handed back. If the
+ * commit fails, all acts of that transaction are answered that failure, also
+ * those refused on the grounds of others. `run` may see a `why` of NULL.
+ *
+ * An act changes nothing in memory that others see: it notes in its argument
+ * what is to be done, and the caller does it once the commit is known.
+ *
+ * Any thread but the writer's own may call writer_do.
+ */
+#pragma once
+
+#include "base/outcome.h"
+#include "server/store/local/database.h"
+#include "server/store/local/timeline.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct local;
+
+typedef enum outcome writer_run(struct local *local, struct database *db, void *argument,
+                                struct failure *why);
+
+struct writer_act;
+
+struct writer {
+    struct local *local;
+    struct database *db; /* the thread's, once started */
+    const struct timeline *time;
+    int64_t time_written; /* store time last written down */
+    pthread_t thread;
+    bool started;
+    _Atomic uint64_t commits; /* transactions that changed something */
+
+    pthread_mutex_t mutex; /* guards what follows, and the acts in the queue */
+    pthread_cond_t wake;
+    struct writer_act *first, **last;
+    bool stopping;
+    enum outcome trouble; /* of the last transaction; OK when it went well */
+    char trouble_text[FAILURE_TEXT_MAX];
+};
+
+/* Takes `db` over, also when it fails. */
+must_check enum outcome writer_start(struct writer *writer, struct local *local, const struct timeline *time,
+                                     struct database *db, struct failure *why);
+/* Does what waits, then ends. Fine if it was never started. */
+void writer_stop(struct writer *writer);
+
+must_check enum outcome writer_do(struct writer *writer, writer_run *run, void *argument,
+                                  struct failure *why);
+
+/* Whether the last transaction went well; if not, its trouble into `text`. */
+bool writer_is_well(struct writer *writer, char text[FAILURE_TEXT_MAX]);

@@ -1,0 +1,11 @@
+#include "service/store_conformance.h"
+
+int conformance_run(void)
+{
+    const struct conformance *families[] = {&conformance_uploads, &conformance_files, &conformance_reads};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        failed += _cmocka_run_group_tests(families[i]->family, families[i]->tests, families[i]->count, NULL,
+                                          NULL);
+    return failed;
+}

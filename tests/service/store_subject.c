@@ -1,0 +1,227 @@
+#include "service/store_subject.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct store_caller alice = {.principal = "unix:1000"};
+const struct store_caller bob = {.principal = "unix:1001"};
+const struct store_caller root = {.principal = "unix:0", .superior = true};
+
+static struct store_faulty_plan faults;
+struct failure store_why;
+
+void subject_use_faults(const struct store_faulty_plan *plan)
+{
+    faults = plan ? *plan : (struct store_faulty_plan){0};
+}
+
+struct subject *subject_new(void)
+{
+    struct subject *subject = calloc(1, sizeof *subject);
+    assert_non_null(subject);
+    const char *parent = getenv("TMPDIR");
+    snprintf(subject->folder, sizeof subject->folder, "%.40s/store-XXXXXX", parent ? parent : "/tmp");
+    assert_non_null(mkdtemp(subject->folder));
+    clock_test_init(&subject->clock, 5 * (int64_t)CLOCK_SECOND, INT64_C(1700000000) * CLOCK_SECOND);
+    subject->limits = store_limits_default();
+    subject->plan = faults;
+    return subject;
+}
+
+void subject_open(struct subject *subject)
+{
+    struct store_local_options options = {
+        .folder = subject->folder,
+        .limits = subject->limits,
+        .clock = &subject->clock,
+    };
+    assert_ok(store_local_open(&options, &subject->store, &store_why));
+    if (subject->plan.every > 0) {
+        struct store *inner = subject->store;
+        assert_ok(store_faulty_new(inner, &subject->plan, &subject->store, &store_why));
+    }
+    subject->acts = subject->store->acts;
+}
+
+void subject_restart(struct subject *subject)
+{
+    subject->acts->close(subject->store);
+    subject_open(subject);
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+void subject_remove_folder(const char *folder)
+{
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void subject_free(struct subject *subject)
+{
+    if (subject->store)
+        subject->acts->close(subject->store);
+    subject_remove_folder(subject->folder);
+    free(subject);
+}
+
+int subject_setup(void **state)
+{
+    struct subject *subject = subject_new();
+    subject_open(subject);
+    *state = subject;
+    return 0;
+}
+
+int subject_teardown(void **state)
+{
+    subject_free(*state);
+    return 0;
+}
+
+void assert_outcome_at(enum outcome outcome, enum outcome expected, const char *file, int line)
+{
+    if (outcome == expected)
+        return;
+    print_error("%s, not %s: %s\n", outcome_name(outcome), outcome_name(expected),
+                outcome == OUTCOME_OK ? "" : store_why.text);
+    _fail(file, line);
+}
+
+/* Does the act again, with the same ids, until it is neither refused for now nor in doubt. */
+#define UNTIL_CERTAIN(act)                                                                                  \
+    ({                                                                                                      \
+        enum outcome certain_ = OUTCOME_UNKNOWN;                                                            \
+        for (int n_ = 0; n_ < 50 && (certain_ == OUTCOME_UNKNOWN || certain_ == OUTCOME_UNAVAILABLE); n_++) \
+            certain_ = (act);                                                                               \
+        certain_;                                                                                           \
+    })
+
+enum outcome put_as(struct subject *subject, const struct store_caller *caller, const struct store_put *put,
+                    struct store_entry *out)
+{
+    struct store_entry unused;
+    return UNTIL_CERTAIN(subject->acts->put(subject->store, caller, put, out ? out : &unused, &store_why));
+}
+
+static enum outcome put_text(struct subject *subject, const struct store_caller *caller, const char *name,
+                             const char *text, bool may_replace, struct store_entry *out)
+{
+    struct store_put put = {
+        .op = id_random(),
+        .name = name,
+        .content = text,
+        .size = strlen(text),
+        .condition.replace = may_replace,
+        .mtime = 42,
+    };
+    return put_as(subject, caller, &put, out);
+}
+
+enum outcome put(struct subject *subject, const struct store_caller *caller, const char *name,
+                 const char *text, struct store_entry *out)
+{
+    return put_text(subject, caller, name, text, false, out);
+}
+
+enum outcome replace(struct subject *subject, const struct store_caller *caller, const char *name,
+                     const char *text, struct store_entry *out)
+{
+    return put_text(subject, caller, name, text, true, out);
+}
+
+enum outcome begin(struct subject *subject, const struct store_caller *caller,
+                   const struct store_upload_begin *begin, struct store_upload_state *out)
+{
+    return UNTIL_CERTAIN(subject->acts->upload_begin(subject->store, caller, begin, out, &store_why));
+}
+
+enum outcome upload_write(struct subject *subject, const struct store_caller *caller, const struct id *upload,
+                          uint64_t offset, const void *bytes, size_t count, uint64_t *held)
+{
+    enum outcome outcome = UNTIL_CERTAIN(
+        subject->acts->upload_write(subject->store, caller, upload, offset, bytes, count, held, &store_why));
+    /* A repeat of what was taken is answered with what is held. */
+    bool taken = outcome == OUTCOME_OFFSET && subject->plan.after && *held == offset + count && count > 0;
+    return taken ? OUTCOME_OK : outcome;
+}
+
+enum outcome publish(struct subject *subject, const struct store_caller *caller,
+                     const struct store_publish *publish, struct store_entry *out)
+{
+    return UNTIL_CERTAIN(subject->acts->publish(subject->store, caller, publish, out, &store_why));
+}
+
+enum outcome abort_upload(struct subject *subject, const struct store_caller *caller, const struct id *upload)
+{
+    return UNTIL_CERTAIN(subject->acts->upload_abort(subject->store, caller, upload, &store_why));
+}
+
+enum outcome stat_name(struct subject *subject, const char *name, struct store_entry *out)
+{
+    struct store_entry unused;
+    return UNTIL_CERTAIN(subject->acts->stat(subject->store, name, out ? out : &unused, &store_why));
+}
+
+enum outcome list_page(struct subject *subject, const char *glob, const char *cursor, size_t limit,
+                       struct store_entry *entries, struct store_page *page)
+{
+    struct store_list list = {.glob = glob, .cursor = cursor, .limit = limit};
+    return UNTIL_CERTAIN(subject->acts->list(subject->store, &list, entries, page, &store_why));
+}
+
+enum outcome remove_name(struct subject *subject, const struct store_caller *caller, const struct id *op,
+                         const char *name, const struct id *expected)
+{
+    struct id none = {0}, fresh = id_random();
+    return UNTIL_CERTAIN(subject->acts->remove(subject->store, caller, op ? op : &fresh, name,
+                                               expected ? expected : &none, &store_why));
+}
+
+enum outcome rename_as(struct subject *subject, const struct store_caller *caller,
+                       const struct store_rename *rename, struct store_entry *out)
+{
+    struct store_entry unused;
+    return UNTIL_CERTAIN(
+        subject->acts->rename(subject->store, caller, rename, out ? out : &unused, &store_why));
+}
+
+enum outcome content(struct subject *subject, const char *name, const struct id *version, char *out,
+                     size_t size)
+{
+    struct id none = {0};
+    struct store_read *read = NULL;
+    struct store_entry entry;
+    enum outcome outcome = UNTIL_CERTAIN(
+        subject->acts->read_open(subject->store, name, version ? version : &none, &read, &entry, &store_why));
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    size_t count = entry.size < size - 1 ? (size_t)entry.size : size - 1;
+    outcome = UNTIL_CERTAIN(subject->acts->read_at(read, 0, out, count, &store_why));
+    out[count] = 0;
+    subject->acts->read_close(read);
+    return outcome;
+}
+
+void fill(uint8_t *bytes, size_t count, unsigned seed)
+{
+    uint64_t x = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    for (size_t i = 0; i < count; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        bytes[i] = (uint8_t)(x >> 32);
+    }
+}
+
+void step(struct subject *subject, unsigned seconds)
+{
+    clock_test_step(&subject->clock, (int64_t)seconds * CLOCK_SECOND);
+}

@@ -16,6 +16,7 @@ struct rpc_procedure {
     const char *label;      /* in lower case, for logs and counters: "upload_open" */
     bool writes;            /* changes what is kept */
     bool may_wait;          /* may wait for the store: wants a permit */
+    bool ordered;           /* (of those:) calls of one connection are served one by one, as they came */
     bool repeatable;        /* a client may send it again after a lost reply */
     bool anonymous;         /* AUTH_NONE is enough */
     unsigned time_limit_ms; /* a client waits so long for its reply; the server counts calls that took longer */

@@ -107,6 +107,7 @@ struct record *record_new(size_t capacity)
     }
     block->next = NULL;
     block->record.size = 0;
+    block->record.next = NULL;
     return &block->record;
 }
 
@@ -233,7 +234,7 @@ static size_t wanted_capacity(const struct record_reader *reader)
         wanted = held + here;
     if (reader->fragment_is_last && wanted > claimed)
         wanted = claimed;
-    if (held + here >= TRUSTED_AFTER && wanted < claimed)
+    if ((held == 0 ? here : held) >= TRUSTED_AFTER && wanted < claimed)
         wanted = claimed;
     return wanted < reader->limit ? wanted : reader->limit;
 }
@@ -248,9 +249,14 @@ static enum outcome grow(struct record_reader *reader, struct failure *why)
         return OUTCOME_OK;
     wanted = wanted_capacity(reader);
     asked = room_for(wanted) < reader->limit ? room_for(wanted) : reader->limit;
-    if (reader->may_grow &&
-        !reader->may_grow(reader->context, old ? old->bytes : NULL, record_reader_held(reader), asked))
-        return failure_set(why, OUTCOME_LIMIT, "no room for a record of %zu bytes now", asked);
+    /* Of a new record the first bytes are in `ahead` still. */
+    const uint8_t *bytes = old ? old->bytes : reader->ahead + reader->ahead_at;
+    size_t so_far = old ? old->size : ahead_left(reader);
+    errno = 0;
+    if (reader->may_grow && !reader->may_grow(reader->context, bytes, so_far, asked))
+        return errno == EAGAIN
+                   ? OUTCOME_UNAVAILABLE
+                   : failure_set(why, OUTCOME_LIMIT, "no room for a record of %zu bytes", asked);
 
     struct record *larger = record_new(wanted);
     if (!larger)

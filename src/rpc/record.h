@@ -29,6 +29,7 @@ struct record {
     uint8_t *bytes;
     size_t size;
     size_t capacity;
+    struct record *next; /* for whoever holds it: a queue's link */
 };
 
 /* A record of at least `capacity` bytes, size 0; for replies and calls too. NULL when there is no memory. */
@@ -48,7 +49,8 @@ struct record_source {
  * Asked when an incomplete record wants to grow to `size` bytes (`so_far` are
  * there); false ends it with LIMIT. So the owner bounds the total, and may look
  * at the first bytes (the call header) to decide whether the caller may send
- * more.
+ * more. False with errno set to EAGAIN means "not now": record_reader_next then
+ * answers UNAVAILABLE, and asks again when it is called again.
  */
 typedef bool record_may_grow(void *context, const uint8_t *bytes, size_t so_far, size_t size);
 

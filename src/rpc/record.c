@@ -145,6 +145,11 @@ static size_t ahead_left(const struct record_reader *reader)
     return reader->ahead_have - reader->ahead_at;
 }
 
+bool record_reader_has_ahead(const struct record_reader *reader)
+{
+    return ahead_left(reader) > 0;
+}
+
 static bool in_fragment(const struct record_reader *reader)
 {
     return reader->header_have == RECORD_HEADER_SIZE;

@@ -82,5 +82,8 @@ void record_reader_fini(struct record_reader *reader);
 must_check enum outcome record_reader_next(struct record_reader *reader, const struct record_source *source,
                                            struct record **out, struct failure *why);
 
+/* Whether bytes were read that are not yet taken apart: then next has work before it reads. */
+bool record_reader_has_ahead(const struct record_reader *reader);
+
 /* Bytes of the record on its way, 0 between records. */
 size_t record_reader_held(const struct record_reader *reader);

@@ -41,31 +41,34 @@
 #include <stdint.h>
 
 struct rpc_client_options {
-    uint32_t number, version;            /* of the program that is called */
-    const struct rpc_program *program;   /* its table, for time limits; NULL: call_ms for all */
-    unsigned connect_ms;                 /* 0: 10,000 */
-    unsigned call_ms;                    /* for procedures without a limit; 0: 60,000 */
-    size_t record_max;                   /* 0: 1,114,112 */
-    bool anonymous;                      /* AUTH_NONE; else AUTH_SYS of this process */
-    const struct rpc_program *reversed;  /* serves calls that the server sends; NULL: takes none */
-    uint32_t reversed_number;            /* its program number in use */
-    void (*broken)(void *context);       /* the connection broke (reversed set only); on the client's thread; or NULL */
-    void *context;                       /* of broken; reversed procedures find it by rpc_call_context */
+    uint32_t number, version;           /* of the program that is called */
+    const struct rpc_program *program;  /* its table, for time limits; NULL: call_ms for all */
+    unsigned connect_ms;                /* 0: 10,000 */
+    unsigned call_ms;                   /* for procedures without a limit; 0: 60,000 */
+    size_t record_max;                  /* 0: 1,114,112 */
+    bool anonymous;                     /* AUTH_NONE; else AUTH_SYS of this process */
+    const struct rpc_program *reversed; /* serves calls that the server sends; NULL: takes none */
+    uint32_t reversed_number;           /* its program number in use */
+    void (*broken)(
+        void *context); /* the connection broke (reversed set only); on the client's thread; or NULL */
+    void *context;      /* of broken; reversed procedures find it by rpc_call_context */
 };
 
 struct rpc_client;
 struct rpc_pending;
 
 /* UNREACHABLE, TIMEOUT, LOCAL, NOMEM. Does not call anything yet. */
-must_check enum outcome rpc_client_connect(const struct address *address, const struct rpc_client_options *options,
-                                           struct rpc_client **out, struct failure *why);
+must_check enum outcome rpc_client_connect(const struct address *address,
+                                           const struct rpc_client_options *options, struct rpc_client **out,
+                                           struct failure *why);
 void *rpc_client_close(struct rpc_client *client); /* NULL is fine; returns NULL */
 
 /* For rpcgen's stubs. Borrowed. */
 CLIENT *rpc_client_handle(struct rpc_client *client);
 
 /* What a stub's answer means, described: RPC_SUCCESS is OK. */
-must_check enum outcome rpc_client_outcome(struct rpc_client *client, enum clnt_stat stat, struct failure *why);
+must_check enum outcome rpc_client_outcome(struct rpc_client *client, enum clnt_stat stat,
+                                           struct failure *why);
 
 /* Addresses of both ends; false once broken. */
 const struct address *rpc_client_peer(const struct rpc_client *client);
@@ -88,8 +91,8 @@ must_check enum outcome rpc_client_begin(struct rpc_client *client, uint32_t pro
  * bytes in them live until rpc_pending_free. Besides TIMEOUT and UNREACHABLE,
  * what message_parse_reply says.
  */
-must_check enum outcome rpc_client_await(struct rpc_client *client, struct rpc_pending *pending, xdrproc_t decode,
-                                         void *results, struct failure *why);
+must_check enum outcome rpc_client_await(struct rpc_client *client, struct rpc_pending *pending,
+                                         xdrproc_t decode, void *results, struct failure *why);
 
 /* Frees the reply's bytes; a call not yet answered is forgotten. NULL is fine; returns NULL. */
 void *rpc_pending_free(struct rpc_client *client, struct rpc_pending *pending);

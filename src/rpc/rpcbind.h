@@ -6,10 +6,13 @@
  *     rpcbind_registration_new -> rpcbind_register (again on a timer)
  *         -> rpcbind_registration_free, which unsets what is ours
  *
- * SET and UNSET go by rpcb_set over /run/rpcbind.sock, which answers in
- * milliseconds, or fails at once when there is no rpcbind. Questions (GETADDR,
- * DUMP) go through our own engine, under a deadline: libtirpc's may hang for
- * minutes. One thread at a time.
+ * All questions go through our own engine, under a deadline (libtirpc's may hang
+ * for minutes): those to this machine's rpcbind over /run/rpcbind.sock, where it
+ * learns from the kernel whose entry it is; without rpcbind they fail at once.
+ *
+ * An entry is dead if nobody takes a connection at its address, or whoever does
+ * has another program there. One that takes the connection and does not answer
+ * (a stopped process, a hung one) is not dead. One thread at a time.
  */
 #pragma once
 
@@ -41,17 +44,19 @@ void *rpcbind_registration_free(struct rpcbind_registration *registration);
  * starting at random; dead entries of our own uid in that range are removed
  * first. UNAVAILABLE: no rpcbind here (then any number will do, unregistered).
  */
-must_check enum outcome rpcbind_register_transient(const struct address *addresses, unsigned count, uint32_t version,
-                                                   uint32_t *program, struct rpcbind_registration **out,
-                                                   struct failure *why);
+must_check enum outcome rpcbind_register_transient(const struct address *addresses, unsigned count,
+                                                   uint32_t version, uint32_t *program,
+                                                   struct rpcbind_registration **out, struct failure *why);
 
 /*
  * Where `program` is, as the rpcbind of `host` (its port is not looked at) tells
  * for netid "tcp" or "tcp6" by the host's family: *out is `host` with that port. ABSENT: it
- * does not know the program; UNREACHABLE, TIMEOUT: no rpcbind there.
+ * does not know the program; UNREACHABLE, TIMEOUT: no rpcbind there. rpcbind tells
+ * another version's port if it has not this one: ask whoever is there.
  */
 must_check enum outcome rpcbind_find(const struct address *host, uint32_t program, uint32_t version,
                                      unsigned deadline_ms, struct address *out, struct failure *why);
 
 /* Whether a NULL call of the program at `address` is answered in time. */
-bool rpcbind_is_alive(const struct address *address, uint32_t program, uint32_t version, unsigned deadline_ms);
+bool rpcbind_is_alive(const struct address *address, uint32_t program, uint32_t version,
+                      unsigned deadline_ms);

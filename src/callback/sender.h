@@ -44,16 +44,22 @@ struct sender_route {
     struct address peer;      /* to dial: the caller's address, with the port handed over */
     struct address local;     /* to dial from (port 0) */
     struct id proof, ticket;
-    uint64_t connection;      /* for reversed calls; 0: none */
+    uint64_t connection;      /* for reversed calls, attached to the server; 0: none */
 };
 
+/* Bounds of what clients can make the sender hold or do. sender_limits_default fills all. */
 struct sender_limits {
+    unsigned mailboxes;         /* routes remembered; the longest unused that leads nowhere makes room */
     unsigned deliveries;        /* in flight at once */
-    unsigned connections;       /* dialled ones kept open */
-    unsigned connect_ms;
+    size_t delivery_bytes;      /* of all batches in flight */
+    unsigned connections;       /* dialled ones, idle or busy; the longest idle makes room */
+    unsigned connect_ms;        /* for a question to rpcbind, a connect, a HELLO: each */
     unsigned call_ms;           /* until a NOTIFY is answered; people may be slow to read */
     unsigned prove_wait_ms;     /* how long a delivery waits for the proof before it takes the next route */
+    unsigned reprove_first_ms;  /* back-off of proofs after a failure */
+    unsigned reprove_last_ms;
     uint16_t outgoing_port;     /* source port of dialled connections; 0: any */
+    uint16_t rpcbind_port;      /* where a client's rpcbind is asked: 111 */
 };
 struct sender_limits sender_limits_default(void);
 
@@ -81,7 +87,11 @@ must_check enum outcome sender_start(struct sender *sender, struct failure *why)
 void sender_stop(struct sender *sender);  /* every delivery in flight is done with STOPPED */
 void *sender_free(struct sender *sender); /* NULL is fine; returns NULL */
 
-/* Sets the route of a mailbox, and begins to prove it. Replaces an earlier one. NOMEM, LIMIT. */
+/*
+ * Sets the route of a mailbox, and begins to prove it. Replaces an earlier one:
+ * a batch in flight begins anew on the new route, unless it is under way on one
+ * that stays. NOMEM, LIMIT, STOPPED.
+ */
 must_check enum outcome sender_prove(struct sender *sender, const struct id *mailbox,
                                      const struct sender_route *route, struct failure *why);
 /* Forgets the route; deliveries in flight end with UNREACHABLE. */
@@ -90,7 +100,18 @@ void sender_forget(struct sender *sender, const struct id *mailbox);
 void sender_connection_closed(struct sender *sender, uint64_t connection);
 /* The route in use, or NONE. */
 enum sender_state sender_state_of(struct sender *sender, const struct id *mailbox);
+/* Whether a route is remembered, and what it is now (its connection 0 if that closed); *out may be NULL. */
+bool sender_route_of(struct sender *sender, const struct id *mailbox, struct sender_route *out);
+/* Whether a process is known to be at its end: a reversed connection, or a proved one that is open now. */
+bool sender_is_living(struct sender *sender, const struct id *mailbox);
+/* Whether any mailbox has its reversed route by this connection. */
+bool sender_uses(struct sender *sender, uint64_t connection);
 
-/* Takes a batch of one mailbox (copied); `done` is called exactly once for it if the answer is OK. LIMIT, ABSENT (no route), NOMEM. */
+/*
+ * Takes a batch of one mailbox (copied; at most FS_EVENTS_MAX events, in the
+ * order of their numbers); `done` is called exactly once for it if the answer is
+ * OK. ABSENT (no route is remembered), HELD (a batch of this mailbox is in
+ * flight), LIMIT, INVALID, NOMEM, STOPPED.
+ */
 must_check enum outcome sender_deliver(struct sender *sender, const struct id *mailbox, uint64_t token,
                                        const struct event *events, size_t count, struct failure *why);

@@ -78,6 +78,12 @@ must_check enum outcome rpc_server_new(const struct rpc_server_options *options,
 must_check enum outcome rpc_server_listen(struct rpc_server *server, const struct address *address,
                                           struct address *bound, struct failure *why);
 
+/*
+ * Another program number than the options', before the start: one that rpcbind
+ * keeps the book of can be had only for an address that is bound.
+ */
+void rpc_server_set_number(struct rpc_server *server, uint32_t number);
+
 must_check enum outcome rpc_server_start(struct rpc_server *server, struct failure *why);
 
 /*

@@ -154,6 +154,11 @@ static enum outcome start_workers(struct rpc_server *server, struct failure *why
     return error ? failure_system(why, OUTCOME_LOCAL, error, "cannot start a worker") : OUTCOME_OK;
 }
 
+void rpc_server_set_number(struct rpc_server *server, uint32_t number)
+{
+    server->page.number = number;
+}
+
 enum outcome rpc_server_start(struct rpc_server *server, struct failure *why)
 {
     enum outcome outcome = start_workers(server, why);

@@ -32,8 +32,9 @@ void deadlines_fini(struct deadlines *deadlines); /* all are cleared by now */
 bool deadlines_reserve(struct deadlines *deadlines, size_t count);
 
 void deadline_init(struct deadline *deadline);
-void deadlines_set(struct deadlines *deadlines, struct deadline *deadline, int64_t at); /* INT64_MAX: clears it */
-void deadlines_clear(struct deadlines *deadlines, struct deadline *deadline);           /* no harm if it is not set */
+void deadlines_set(struct deadlines *deadlines, struct deadline *deadline,
+                   int64_t at);                                               /* INT64_MAX: clears it */
+void deadlines_clear(struct deadlines *deadlines, struct deadline *deadline); /* no harm if it is not set */
 
 /* The earliest, or NULL. */
 struct deadline *deadlines_first(const struct deadlines *deadlines);

@@ -48,7 +48,8 @@ void event_entry_to_wire(const struct event_entry *entry, fs_entry *out);
 void event_to_wire(const struct event *event, fs_entry *room, fs_event *out);
 
 /* From the wire: checked (names, sizes, kinds); PROTOCOL says what is wrong. */
-must_check enum outcome event_entry_from_wire(const fs_entry *wire, struct event_entry *out, struct failure *why);
+must_check enum outcome event_entry_from_wire(const fs_entry *wire, struct event_entry *out,
+                                              struct failure *why);
 must_check enum outcome event_from_wire(const fs_event *wire, struct event *out, struct failure *why);
 
 /* Times: ns since 1970 against seconds and nanoseconds. */

@@ -41,7 +41,7 @@ typedef uint64_t listener_handler(void *context, const struct event *events, siz
 struct listener;
 
 struct listener_options {
-    struct address local;   /* where to listen; its port is not looked at; loopback if it is a Unix socket */
+    struct address local; /* where to listen; its port is not looked at; loopback if it is a Unix socket */
     bool without_rpcbind;
 };
 
@@ -49,11 +49,11 @@ must_check enum outcome listener_new(const struct listener_options *options, str
                                      struct failure *why);
 void *listener_free(struct listener *listener); /* withdraws the registration; NULL is fine; returns NULL */
 
-uint32_t listener_number(const struct listener *listener);             /* program number in use */
+uint32_t listener_number(const struct listener *listener); /* program number in use */
 const struct rpc_program *listener_program(void);
 const struct address *listener_address(const struct listener *listener);
 const struct id *listener_proof(const struct listener *listener);
-bool listener_is_registered(const struct listener *listener);          /* with rpcbind */
+bool listener_is_registered(const struct listener *listener); /* with rpcbind */
 
 /* `since`: events up to that number are known already. HELD if the ticket is there; NOMEM, LIMIT. */
 must_check enum outcome listener_add(struct listener *listener, const struct id *ticket, uint64_t since,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -193,7 +194,11 @@ static void *run(void *context)
 
 enum outcome sender_start(struct sender *sender, struct failure *why)
 {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
     int error = pthread_create(&sender->thread, NULL, run, sender);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)
         return failure_system(why, OUTCOME_FAULT, error, "can't start the sender's thread");
     pthread_setname_np(sender->thread, "sender");

@@ -39,42 +39,42 @@ enum sender_state { SENDER_NONE, SENDER_PROVING, SENDER_DIALBACK, SENDER_REVERSE
 
 /* Where a mailbox can be reached. A plain value. */
 struct sender_route {
-    uint32_t program;         /* 0: no dial-back */
-    bool ask_rpcbind;         /* the port is what the client's rpcbind tells */
-    struct address peer;      /* to dial: the caller's address, with the port handed over */
-    struct address local;     /* to dial from (port 0) */
+    uint32_t program;     /* 0: no dial-back */
+    bool ask_rpcbind;     /* the port is what the client's rpcbind tells */
+    struct address peer;  /* to dial: the caller's address, with the port handed over */
+    struct address local; /* to dial from (port 0) */
     struct id proof, ticket;
-    uint64_t connection;      /* for reversed calls, attached to the server; 0: none */
+    uint64_t connection; /* for reversed calls, attached to the server; 0: none */
 };
 
 /* Bounds of what clients can make the sender hold or do. sender_limits_default fills all. */
 struct sender_limits {
-    unsigned mailboxes;         /* routes remembered; the longest unused that leads nowhere makes room */
-    unsigned deliveries;        /* in flight at once */
-    size_t delivery_bytes;      /* of all batches in flight */
-    unsigned connections;       /* dialled ones, idle or busy; the longest idle makes room */
-    unsigned connect_ms;        /* for a question to rpcbind, a connect, a HELLO: each */
-    unsigned call_ms;           /* until a NOTIFY is answered; people may be slow to read */
-    unsigned prove_wait_ms;     /* how long a delivery waits for the proof before it takes the next route */
-    unsigned reprove_first_ms;  /* back-off of proofs after a failure */
+    unsigned mailboxes;        /* routes remembered; the longest unused that leads nowhere makes room */
+    unsigned deliveries;       /* in flight at once */
+    size_t delivery_bytes;     /* of all batches in flight */
+    unsigned connections;      /* dialled ones, idle or busy; the longest idle makes room */
+    unsigned connect_ms;       /* for a question to rpcbind, a connect, a HELLO: each */
+    unsigned call_ms;          /* until a NOTIFY is answered; people may be slow to read */
+    unsigned prove_wait_ms;    /* how long a delivery waits for the proof before it takes the next route */
+    unsigned reprove_first_ms; /* back-off of proofs after a failure */
     unsigned reprove_last_ms;
-    uint16_t outgoing_port;     /* source port of dialled connections; 0: any */
-    uint16_t rpcbind_port;      /* where a client's rpcbind is asked: 111 */
+    uint16_t outgoing_port; /* source port of dialled connections; 0: any */
+    uint16_t rpcbind_port;  /* where a client's rpcbind is asked: 111 */
 };
 struct sender_limits sender_limits_default(void);
 
 struct sender_result {
     struct id mailbox;
     uint64_t token;
-    enum outcome outcome;       /* OK; TIMEOUT, UNREACHABLE, DENIED (a wrong ticket), PROTOCOL, LIMIT, STOPPED */
-    uint64_t acknowledged;      /* with OK */
-    enum sender_state route;    /* the one that was used, or NONE */
+    enum outcome outcome;    /* OK; TIMEOUT, UNREACHABLE, DENIED (a wrong ticket), PROTOCOL, LIMIT, STOPPED */
+    uint64_t acknowledged;   /* with OK */
+    enum sender_state route; /* the one that was used, or NONE */
 };
 
 struct sender_options {
-    struct rpc_server *server;  /* for reversed calls; must outlive the sender */
+    struct rpc_server *server; /* for reversed calls; must outlive the sender */
     const struct clock *clock;
-    struct id instance;         /* of the store */
+    struct id instance; /* of the store */
     struct sender_limits limits;
     void (*done)(void *context, const struct sender_result *result);
     void *context;
@@ -82,7 +82,8 @@ struct sender_options {
 
 struct sender;
 
-must_check enum outcome sender_new(const struct sender_options *options, struct sender **out, struct failure *why);
+must_check enum outcome sender_new(const struct sender_options *options, struct sender **out,
+                                   struct failure *why);
 must_check enum outcome sender_start(struct sender *sender, struct failure *why);
 void sender_stop(struct sender *sender);  /* every delivery in flight is done with STOPPED */
 void *sender_free(struct sender *sender); /* NULL is fine; returns NULL */

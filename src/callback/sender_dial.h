@@ -31,10 +31,10 @@ struct dial {
     void *owner;      /* for the owner; NULL once it was closed */
     int fd, epoll;
     bool connected;
-    bool wants_out;   /* what the epoll was told */
-    uint32_t xid;     /* of the last call */
+    bool wants_out; /* what the epoll was told */
+    uint32_t xid;   /* of the last call */
     bool calling;
-    unsigned strays;  /* records that answered nothing */
+    unsigned strays; /* records that answered nothing */
     struct record *out;
     size_t sent;
     struct record_reader reader;
@@ -43,7 +43,7 @@ struct dial {
 struct dial_target {
     const struct address *to, *from; /* `from`: its host counts; size 0: any */
     uint16_t from_port;              /* 0: any */
-    unsigned unanswered_ms;          /* bytes that the peer's kernel does not acknowledge for so long break it */
+    unsigned unanswered_ms; /* bytes that the peer's kernel does not acknowledge for so long break it */
 };
 
 enum dial_progress { DIAL_PENDING, DIAL_CONNECTED, DIAL_ANSWERED, DIAL_BROKEN };
@@ -59,5 +59,5 @@ enum dial_progress dial_step(struct dial *dial, uint32_t events, struct record *
 must_check enum outcome dial_call(struct dial *dial, const struct message_target *target, xdrproc_t encode,
                                   void *arguments, size_t size, struct failure *why);
 
-void dial_close(struct dial *dial);     /* owner becomes NULL */
-void *dial_free(struct dial *dial);     /* closed or not; NULL is fine; returns NULL */
+void dial_close(struct dial *dial); /* owner becomes NULL */
+void *dial_free(struct dial *dial); /* closed or not; NULL is fine; returns NULL */

@@ -39,13 +39,13 @@ struct sender_batch {
     struct list link; /* in sender.reversals, then in sender.finished */
     enum batch_phase phase;
     struct sender_result result;
-    uint64_t last;     /* number of its last event */
-    unsigned attempt;  /* tells a reversed call's answer from that of an earlier one */
+    uint64_t last;    /* number of its last event */
+    unsigned attempt; /* tells a reversed call's answer from that of an earlier one */
     bool tried_dial, tried_reversed;
-    bool redialled;    /* after a connection that had rested turned out to be broken */
+    bool redialled;     /* after a connection that had rested turned out to be broken */
     int64_t wait_until; /* for the dial-back, if there is another way */
     size_t size;
-    uint8_t rows[];    /* XDR of fs_notify_args.rows */
+    uint8_t rows[]; /* XDR of fs_notify_args.rows */
 };
 
 /* The arguments of NOTIFY: a ticket before rows that are encoded already. */
@@ -69,33 +69,33 @@ must_check enum outcome notify_answer(struct record *reply, uint64_t last, uint6
 /* ---- a mailbox ---- */
 
 enum way_phase {
-    WAY_NONE,       /* no dial-back, or given up until a delivery asks for it */
-    WAY_LATER,      /* begins at retry_at */
-    WAY_ASKING,     /* the client's rpcbind is asked */
+    WAY_NONE,   /* no dial-back, or given up until a delivery asks for it */
+    WAY_LATER,  /* begins at retry_at */
+    WAY_ASKING, /* the client's rpcbind is asked */
     WAY_CONNECTING,
-    WAY_PROVING,    /* HELLO is out */
-    WAY_READY,      /* proved, connected, no call on it */
-    WAY_TELLING,    /* NOTIFY is out */
-    WAY_RESTING,    /* proved, but the connection was closed */
+    WAY_PROVING, /* HELLO is out */
+    WAY_READY,   /* proved, connected, no call on it */
+    WAY_TELLING, /* NOTIFY is out */
+    WAY_RESTING, /* proved, but the connection was closed */
 };
 
 struct sender_mailbox {
     struct id id;
     struct sender_mailbox *same_id, *same_connection; /* chains of the table */
-    struct list age;       /* in the table, the longest unused first */
-    struct list attention; /* in sender.attention */
+    struct list age;                                  /* in the table, the longest unused first */
+    struct list attention;                            /* in sender.attention */
     struct sender_route route;
     enum way_phase phase;
-    bool proved;           /* and not failed since */
-    bool settled;          /* the first proof of this route has come out */
-    bool fresh;            /* no NOTIFY went over this connection yet */
-    unsigned failures;     /* in a row */
-    int64_t prove_until;   /* until then a first proof is waited for */
-    int64_t retry_at;      /* WAY_LATER, WAY_RESTING */
-    int64_t step_until;    /* of the phases that wait for the peer */
+    bool proved;         /* and not failed since */
+    bool settled;        /* the first proof of this route has come out */
+    bool fresh;          /* no NOTIFY went over this connection yet */
+    unsigned failures;   /* in a row */
+    int64_t prove_until; /* until then a first proof is waited for */
+    int64_t retry_at;    /* WAY_LATER, WAY_RESTING */
+    int64_t step_until;  /* of the phases that wait for the peer */
     struct dial *dial;
     struct sender_batch *batch;
-    struct deadline due;   /* the earliest of all those */
+    struct deadline due; /* the earliest of all those */
 };
 
 /* ---- the table of them ---- */
@@ -108,13 +108,15 @@ struct sender_mailboxes {
     size_t count;
 };
 
-must_check enum outcome mailboxes_init(struct sender_mailboxes *mailboxes, size_t expected, struct failure *why);
+must_check enum outcome mailboxes_init(struct sender_mailboxes *mailboxes, size_t expected,
+                                       struct failure *why);
 void mailboxes_fini(struct sender_mailboxes *mailboxes);
 struct sender_mailbox *mailboxes_find(const struct sender_mailboxes *mailboxes, const struct id *id);
 void mailboxes_insert(struct sender_mailboxes *mailboxes, struct sender_mailbox *mailbox);
 void mailboxes_remove(struct sender_mailboxes *mailboxes, struct sender_mailbox *mailbox);
 void mailboxes_touch(struct sender_mailboxes *mailboxes, struct sender_mailbox *mailbox); /* used just now */
-void mailboxes_connect(struct sender_mailboxes *mailboxes, struct sender_mailbox *mailbox, uint64_t connection);
+void mailboxes_connect(struct sender_mailboxes *mailboxes, struct sender_mailbox *mailbox,
+                       uint64_t connection);
 /* The first whose route has this connection (not 0), or NULL. */
 struct sender_mailbox *mailboxes_connected(const struct sender_mailboxes *mailboxes, uint64_t connection);
 
@@ -140,7 +142,7 @@ struct reversed_call {
     uint64_t acknowledged;
 };
 
-struct sender_returns *returns_new(int wake); /* NULL when there is no memory */
+struct sender_returns *returns_new(int wake);        /* NULL when there is no memory */
 void *returns_close(struct sender_returns *returns); /* NULL is fine; returns NULL */
 
 /* ---- the sender ---- */
@@ -173,8 +175,10 @@ void way_attend(struct sender *sender, struct sender_mailbox *mailbox); /* somet
 void way_step(struct sender *sender, struct sender_mailbox *mailbox, uint32_t events);
 void way_due(struct sender *sender, struct sender_mailbox *mailbox);
 void way_reversed(struct sender *sender, struct sender_mailbox *mailbox, const struct reversed_call *answer);
-void way_disconnect(struct sender *sender, struct sender_mailbox *mailbox); /* its reversed route is no more */
-void way_end(struct sender *sender, struct sender_mailbox *mailbox, enum outcome outcome); /* batch and dial */
+void way_disconnect(struct sender *sender,
+                    struct sender_mailbox *mailbox); /* its reversed route is no more */
+void way_end(struct sender *sender, struct sender_mailbox *mailbox,
+             enum outcome outcome); /* batch and dial */
 enum sender_state way_state(const struct sender *sender, const struct sender_mailbox *mailbox);
 bool way_leads_nowhere(const struct sender_mailbox *mailbox);
 

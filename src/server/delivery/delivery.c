@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -366,7 +367,11 @@ enum outcome delivery_start(struct delivery *delivery, struct failure *why)
     enum outcome outcome = sender_start(delivery->sender, why);
     if (outcome != OUTCOME_OK)
         return outcome;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
     int error = pthread_create(&delivery->thread, NULL, run, delivery);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)
         return failure_system(why, OUTCOME_FAULT, error, "can't start the delivery's thread");
     pthread_setname_np(delivery->thread, "delivery");

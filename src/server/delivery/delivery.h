@@ -40,8 +40,8 @@ void *delivery_free(struct delivery *delivery); /* NULL is fine; returns NULL */
 
 /* What a client hands over, already out of its wire form. */
 struct delivery_callback {
-    uint32_t program;              /* 0: none */
-    bool has_port;                 /* else the client's rpcbind is asked */
+    uint32_t program; /* 0: none */
+    bool has_port;    /* else the client's rpcbind is asked */
     uint16_t port;
     struct id proof, ticket;
     bool reversed;
@@ -53,7 +53,8 @@ struct delivery_callback {
  */
 must_check enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *call,
                                         const struct id *mailbox, const struct delivery_callback *callback,
-                                        enum sender_state *state, struct store_mailbox *out, struct failure *why);
+                                        enum sender_state *state, struct store_mailbox *out,
+                                        struct failure *why);
 must_check enum outcome delivery_detach(struct delivery *delivery, const struct id *mailbox, bool forget,
                                         struct failure *why);
 enum sender_state delivery_state(struct delivery *delivery, const struct id *mailbox);

@@ -59,6 +59,7 @@ static void over_the_wire_and_back(void **state)
         _Alignas(8) char bytes[8192];
         XDR xdrs;
         xdrmem_create(&xdrs, bytes, sizeof bytes, XDR_ENCODE);
+        bulk_attach(&xdrs, NULL);
         assert_true(xdr_fs_event(&xdrs, &out));
         u_int size = xdr_getpos(&xdrs);
         xdrmem_create(&xdrs, bytes, size, XDR_DECODE);

@@ -21,6 +21,15 @@ static const struct rpc_limits *limits_of(const struct connection *connection)
     return &connection->server->options.limits;
 }
 
+static struct page_caller page_caller_of(struct connection *connection)
+{
+    return (struct page_caller){
+        .connection = connection->id,
+        .peer = &connection->peer,
+        .context = connection->server->options.context,
+    };
+}
+
 /* ---- reading ---- */
 
 /*
@@ -133,7 +142,7 @@ static void serve_job(struct rpc_server *server, struct job *job)
 {
     while (job) {
         struct connection *connection = job->connection;
-        struct page_caller caller = {.connection = connection->id, .peer = &connection->peer};
+        const struct page_caller caller = page_caller_of(connection);
         struct record *reply = NULL;
 
         if (!connection_is_broken(connection) && !atomic_load(&server->quitting))
@@ -197,7 +206,7 @@ static enum turn take_call(struct connection *connection, struct record *record,
         if (job)
             return submit(connection, job, work) ? TURN_GOES_ON : TURN_PAUSED;
     }
-    struct page_caller caller = {.connection = connection->id, .peer = &connection->peer};
+    const struct page_caller caller = page_caller_of(connection);
     struct record *reply = page_serve(&server->page, &caller, &request, record);
     record_free(record);
     give_charge(server, charge);

@@ -10,9 +10,28 @@ void fileshare_prog_1(struct svc_req *request, SVCXPRT *transport); /* rpcgen's 
 
 enum { QUICK_MS = 10000, DISK_MS = 60000, BULK_MS = 120000 };
 
-/* The calls of a large upload are sent without waiting for the one before: one connection's stay in order. */
 static const struct rpc_procedure procedures[] = {
-    /*  label                 writes  waits  order  repeat anonym time limit */
+    /*  label                 writes  waits  order  repeat  anonymous  time limit */
+    {"null",                  false,  false, false, true,   true,      QUICK_MS},
+    {"hello",                 false,  false, false, true,   true,      QUICK_MS},
+    {"upload",                true,   true,   false, true,   false,     BULK_MS},
+    {"upload_open",           true,   true,   true,  true,   false,     DISK_MS},
+    {"upload_data",           true,   true,   true,  true,   false,     BULK_MS},
+    {"upload_commit",         true,   true,   true,  true,   false,     BULK_MS},
+    {"upload_abort",          true,   true,   true,  true,   false,     DISK_MS},
+    {"download",              false,  true,   false, true,   false,     BULK_MS},
+    {"list",                  false,  true,   false, true,   false,     DISK_MS},
+    {"stat",                  false,  true,   false, true,   false,     DISK_MS},
+    {"remove",                true,   true,   false, true,   false,     DISK_MS},
+    {"rename",                true,   true,   false, true,   false,     DISK_MS},
+    {"register_interest",     true,   true,   false, true,   false,     DISK_MS},
+    {"cancel_interest",       true,   true,   false, true,   false,     DISK_MS},
+    {"renew_interest",        true,   true,   false, true,   false,     DISK_MS},
+    {"list_interests",        false,  true,   false, true,   false,     DISK_MS},
+    {"attach",                true,   true,   false, true,   false,     DISK_MS},
+    {"detach",                true,   true,   false, true,   false,     DISK_MS},
+    {"events",                true,   true,   false, true,   false,     DISK_MS},
+    {"status",                false,  false, false, true,   false,     QUICK_MS},
 };
 
 const struct rpc_program *service_program(void)

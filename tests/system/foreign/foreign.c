@@ -335,22 +335,32 @@ static int run(CLIENT *server, int count, char **words)
     return 2;
 }
 
+/* TCP over IPv6 has no name that clnt_create takes; it has a netid. */
+static CLIENT *connect_to(const char *host, bool_t over_ipv6)
+{
+    if (!over_ipv6)
+        return clnt_create(host, FILESHARE_PROG, FILESHARE_V1, "tcp");
+    struct netconfig *tcp6 = getnetconfigent("tcp6");
+    CLIENT *server = clnt_tp_create(host, FILESHARE_PROG, FILESHARE_V1, tcp6);
+    freenetconfigent(tcp6);
+    return server;
+}
+
 int main(int argc, char **argv)
 {
-    const char *netid = "tcp";
-    bool_t anonymous = FALSE;
+    bool_t anonymous = FALSE, over_ipv6 = FALSE;
 
     for (; argc > 1 && argv[1][0] == '-'; argc--, argv++) {
         if (strcmp(argv[1], "-n") == 0)
             anonymous = TRUE;
         if (strcmp(argv[1], "-6") == 0)
-            netid = "tcp6";
+            over_ipv6 = TRUE;
     }
     if (argc < 3) {
         fprintf(stderr, "usage: foreign_client [-n] [-6] HOST COMMAND...\n");
         return 2;
     }
-    CLIENT *server = clnt_create(argv[1], FILESHARE_PROG, FILESHARE_V1, netid);
+    CLIENT *server = connect_to(argv[1], over_ipv6);
     if (!server) {
         clnt_pcreateerror(argv[1]);
         return 2;

@@ -12,11 +12,12 @@
 
 enum { REPLY_MAX = FS_RECORD_MAX };
 
-#define must(call)                                                    \
-    do {                                                              \
-        struct failure why = {0};                                     \
-        if ((call) != OUTCOME_OK)                                     \
-            fail_msg("%s: %s", #call, why.text);                      \
+/* `call` fills in a struct failure that is called `why`. */
+#define must(call)                                   \
+    do {                                             \
+        struct failure why = {0};                    \
+        if ((call) != OUTCOME_OK)                    \
+            fail_msg("%s: %s", #call, why.text);     \
     } while (0)
 
 static void open_parts(struct desk *desk)
@@ -117,7 +118,7 @@ enum outcome desk_try(struct desk *desk, int uid, uint32_t procedure, xdrproc_t 
                       xdrproc_t decode, void *results)
 {
     struct address here = {0};
-    struct failure why = {0};
+    struct failure reason = {0};
     struct page_request request;
     XDR xdrs;
 
@@ -129,7 +130,7 @@ enum outcome desk_try(struct desk *desk, int uid, uint32_t procedure, xdrproc_t 
     take_reply(desk, page_serve(&desk->page, &caller, &request, call));
     record_free(call);
 
-    enum outcome outcome = message_parse_reply(desk->reply, &xdrs, NULL, NULL, &why);
+    enum outcome outcome = message_parse_reply(desk->reply, &xdrs, NULL, NULL, &reason);
     if (outcome == OUTCOME_OK && !decode(&xdrs, results))
         fail_msg("the result of procedure %u cannot be decoded", procedure);
     return outcome;

@@ -83,6 +83,7 @@ enum outcome listener_open(struct listener *listener, const struct address *addr
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot tell where we listen");
 
     *listener = (struct listener){.fd = take_fd(&fd), .bound = *address};
+    pthread_mutex_init(&listener->mutex, NULL);
     if (!address_is_local(address))
         listener->bound = address_of((const struct sockaddr *)&bound, size);
     else if (lstat(address->local.sun_path, &made) == 0) {
@@ -97,6 +98,7 @@ void listener_close(struct listener *listener)
     struct stat found;
     const char *path = listener->bound.local.sun_path;
 
+    scoped_lock(&listener->mutex);
     if (listener->fd < 0)
         return;
     close(listener->fd);
@@ -112,7 +114,8 @@ static void arm(struct rpc_server *server, struct listener *listener)
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
                                 .data.u64 = EVENT_LISTENER + (uint64_t)(listener - server->listeners)};
 
-    epoll_ctl(server->epoll, EPOLL_CTL_MOD, listener->fd, &event);
+    if (listener->fd >= 0)
+        epoll_ctl(server->epoll, EPOLL_CTL_MOD, listener->fd, &event);
 }
 
 /* A peer that may come in, if its origin has not enough already; takes the socket. */
@@ -171,7 +174,8 @@ void listener_accept(struct rpc_server *server, struct listener *listener)
 {
     bool shortage = false;
 
-    for (int i = 0; i < ACCEPTED_AT_ONCE && accept_one(server, listener, &shortage); i++)
+    scoped_lock(&listener->mutex);
+    for (int i = 0; listener->fd >= 0 && i < ACCEPTED_AT_ONCE && accept_one(server, listener, &shortage); i++)
         continue;
     if (!shortage) {
         arm(server, listener);
@@ -183,7 +187,12 @@ void listener_accept(struct rpc_server *server, struct listener *listener)
 
 void listeners_resume(struct rpc_server *server)
 {
-    for (unsigned i = 0; i < server->listener_count; i++)
-        if (atomic_load(&server->listeners[i].paused) && atomic_exchange(&server->listeners[i].paused, false))
-            arm(server, &server->listeners[i]);
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        struct listener *listener = &server->listeners[i];
+        if (!atomic_load(&listener->paused))
+            continue;
+        scoped_lock(&listener->mutex);
+        if (atomic_exchange(&listener->paused, false))
+            arm(server, listener);
+    }
 }

@@ -10,7 +10,7 @@
  *     reversed.c    calls that the server sends
  *     page.c        the way of one request
  *
- * Locks, in the order they are taken: connection.mutex, then one of roster.mutex,
+ * Locks, in the order they are taken: listener.mutex, connection.mutex, then one of roster.mutex,
  * reversed.mutex; all others (permits, pause, record pool) are taken alone.
  */
 #pragma once
@@ -35,11 +35,12 @@ enum { LISTENERS_MAX = 16 };
 enum { EVENT_WAKE = 1, EVENT_TICK = 2, EVENT_LISTENER = 16 };
 
 struct listener {
-    int fd;
     struct address bound;
     dev_t device; /* of a Unix socket, so that only ours is removed */
     ino_t inode;
     _Atomic bool paused; /* not armed: no descriptor or no room for another connection */
+    pthread_mutex_t mutex; /* guards what follows; the roster's and a connection's are taken under it */
+    int fd;                /* -1: closed */
 };
 
 /* A complete record that is to be served with a permit. Owns the record, its charge and a reference. */

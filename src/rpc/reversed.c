@@ -199,7 +199,7 @@ static enum outcome send_call(struct connection *connection, uint32_t procedure,
 {
     struct rpc_server *server = connection->server;
     struct message_target target = {.procedure = procedure};
-    struct record *record;
+    struct record *record = NULL;
     enum outcome outcome = target_of(connection, &target, why);
 
     if (outcome != OUTCOME_OK)

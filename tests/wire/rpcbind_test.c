@@ -1,0 +1,445 @@
+/*
+ * Our entries in a real rpcbind, and what may stand in their way: rpc/rpcbind.h.
+ *
+ * In a network and a /run of our own; needs root (and is skipped without).
+ */
+#include "rpc/rpcbind.h"
+#include "rpc/rpcbind_talk.h"
+#include "wire/peer.h"
+#include "wire/small_program.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { PROGRAM = 0x20000042, OTHER_UID = 12345, NO_PORT = 19 };
+
+static pid_t rpcbind_pid;
+
+/* ---- the world ---- */
+
+static bool loopback_up(void)
+{
+    struct ifreq request = {.ifr_name = "lo"};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (ioctl(fd, SIOCGIFFLAGS, &request) == 0) {
+        request.ifr_flags |= IFF_UP;
+        ioctl(fd, SIOCSIFFLAGS, &request);
+    }
+    return close(fd) == 0 && request.ifr_flags & IFF_UP;
+}
+
+static bool make_world(void)
+{
+    return unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
+           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0 && loopback_up();
+}
+
+static void need_world(void)
+{
+    static int made = -1;
+
+    if (made < 0)
+        made = geteuid() == 0 && make_world();
+    if (!made)
+        skip();
+}
+
+static bool rpcbind_answers(void)
+{
+    struct rpcbind_talk *talk = NULL;
+    rpcblist_ptr entries = NULL;
+    enum outcome outcome = rpcbind_talk_here(1000, &talk, NULL);
+
+    if (outcome == OUTCOME_OK)
+        outcome = rpcbind_talk_dump(talk, &entries, NULL);
+    rpcbind_entries_free(&entries);
+    rpcbind_talk_end(talk);
+    return outcome == OUTCOME_OK;
+}
+
+static void start_rpcbind(void)
+{
+    rpcbind_pid = fork();
+    if (rpcbind_pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execlp("rpcbind", "rpcbind", "-w", "-f", (char *)NULL);
+        _exit(127);
+    }
+    int64_t until = now_ms() + 10000;
+    while (!rpcbind_answers()) {
+        assert_true(now_ms() < until);
+        usleep(10000);
+    }
+}
+
+static void kill_rpcbind(void)
+{
+    kill(rpcbind_pid, SIGKILL);
+    waitpid(rpcbind_pid, NULL, 0);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    need_world();
+    start_rpcbind();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    kill_rpcbind();
+    return 0;
+}
+
+/* ---- steps ---- */
+
+static struct address loopback(const char *host, uint16_t port)
+{
+    struct address address;
+
+    assert_int_equal(address_ip(host, port, &address, NULL), OUTCOME_OK);
+    return address;
+}
+
+static struct rpcbind_registration *registration_at(uint16_t port)
+{
+    struct address addresses[] = {loopback("127.0.0.1", port), loopback("::1", port)};
+    struct rpcbind_registration *registration = NULL;
+
+    assert_int_equal(rpcbind_registration_new(PROGRAM, 1, addresses, 2, &registration, NULL), OUTCOME_OK);
+    return registration;
+}
+
+/* The port that rpcbind tells, 0 if none. */
+static uint16_t told_port(const char *host, uint32_t program, uint32_t version)
+{
+    struct address where = loopback(host, 5), found;
+    struct failure why = {0};
+    enum outcome outcome = rpcbind_find(&where, program, version, 5000, &found, &why);
+
+    if (outcome == OUTCOME_ABSENT)
+        return 0;
+    if (outcome != OUTCOME_OK)
+        fail_msg("%s", why.text);
+    assert_true(address_same_host(&where, &found));
+    return address_port(&found);
+}
+
+static void assert_registers(struct rpcbind_registration *registration, uint16_t port)
+{
+    struct failure why = {0};
+
+    if (rpcbind_register(registration, &why) != OUTCOME_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), port);
+    assert_int_equal(told_port("::1", PROGRAM, 1), port);
+}
+
+/* In a process of this uid: what it leaves in rpcbind stays behind. */
+static void in_process_of(uid_t uid, bool (*act)(void *context), void *context)
+{
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0)
+        _exit(setuid(uid) == 0 && act(context) ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static bool register_and_die(void *port)
+{
+    struct address addresses[] = {loopback("127.0.0.1", *(uint16_t *)port),
+                                  loopback("::1", *(uint16_t *)port)};
+    struct rpcbind_registration *registration = NULL;
+
+    return rpcbind_registration_new(PROGRAM, 1, addresses, 2, &registration, NULL) == OUTCOME_OK &&
+           rpcbind_register(registration, NULL) == OUTCOME_OK;
+}
+
+/* ---- without rpcbind ---- */
+
+static void test_without_rpcbind(void **state)
+{
+    struct rpcbind_registration *registration, *transient = NULL;
+    struct address where = loopback("127.0.0.1", 1), found;
+    struct failure why = {0};
+    uint32_t program;
+
+    (void)state;
+    need_world();
+    int64_t began = now_ms();
+    registration = registration_at(NO_PORT);
+    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
+    assert_int_equal(why.outcome, OUTCOME_UNAVAILABLE);
+    assert_int_equal(rpcbind_register_transient(&where, 1, 1, &program, &transient, &why),
+                     OUTCOME_UNAVAILABLE);
+    assert_null(transient);
+    assert_null(rpcbind_registration_free(registration));
+    assert_int_equal(rpcbind_find(&where, PROGRAM, 1, 5000, &found, &why), OUTCOME_UNREACHABLE);
+    assert_null(rpcbind_registration_free(NULL));
+    assert_true(now_ms() - began < 500);
+}
+
+/* ---- our own entry ---- */
+
+static void test_set_again_and_unset(void **state)
+{
+    struct rpcbind_registration *registration = registration_at(4001);
+
+    (void)state;
+    assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), 0);
+    assert_registers(registration, 4001);
+    assert_registers(registration, 4001); /* the timer */
+    /* rpcbind answers another version's address for one that is not there */
+    assert_int_equal(told_port("127.0.0.1", PROGRAM, 7), 4001);
+    assert_int_equal(told_port("127.0.0.1", PROGRAM + 1, 1), 0);
+    rpcbind_registration_free(registration);
+    assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), 0);
+    assert_int_equal(told_port("::1", PROGRAM, 1), 0);
+}
+
+static void test_rpcbind_lost_it(void **state)
+{
+    struct rpcbind_registration *registration = registration_at(4001);
+
+    (void)state;
+    assert_registers(registration, 4001);
+    kill_rpcbind();
+    assert_int_equal(rpcbind_register(registration, NULL), OUTCOME_UNAVAILABLE);
+    start_rpcbind();
+    assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), 0);
+    assert_registers(registration, 4001);
+    rpcbind_registration_free(registration);
+}
+
+/* ---- somebody else's ---- */
+
+static void test_dead_predecessor(void **state)
+{
+    struct rpcbind_registration *registration = registration_at(4002);
+    uint16_t before = 4001;
+
+    (void)state;
+    in_process_of(0, register_and_die, &before);
+    assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), 4001);
+    assert_registers(registration, 4002);
+    rpcbind_registration_free(registration);
+}
+
+/* At the old address another program answers: the predecessor is dead all the same. */
+static void test_another_program_at_its_address(void **state)
+{
+    struct rpcbind_registration *registration = registration_at(4002);
+    struct small_server server;
+
+    (void)state;
+    small_server_start(&server, NULL);
+    uint16_t before = address_port(&server.tcp);
+    in_process_of(0, register_and_die, &before);
+    assert_registers(registration, 4002);
+    rpcbind_registration_free(registration);
+    small_server_stop(&server);
+}
+
+static void test_living_predecessor(void **state)
+{
+    struct rpcbind_registration *other = NULL, *living = NULL;
+    struct address elsewhere = loopback("127.0.0.1", 4002);
+    struct small_server server;
+    struct failure why = {0};
+    char shown[ADDRESS_TEXT_SIZE];
+
+    (void)state;
+    small_server_start(&server, NULL);
+    assert_int_equal(rpcbind_registration_new(SMALL_PROGRAM, 1, &server.tcp, 1, &living, NULL), OUTCOME_OK);
+    assert_int_equal(rpcbind_registration_new(SMALL_PROGRAM, 1, &elsewhere, 1, &other, NULL), OUTCOME_OK);
+    assert_int_equal(rpcbind_register(living, &why), OUTCOME_OK);
+    assert_true(rpcbind_is_alive(&server.tcp, SMALL_PROGRAM, 1, 2000));
+    assert_false(rpcbind_is_alive(&server.tcp, SMALL_PROGRAM, 2, 2000));
+    assert_false(rpcbind_is_alive(&server.tcp, PROGRAM, 1, 2000));
+    assert_false(rpcbind_is_alive(&elsewhere, PROGRAM, 1, 2000));
+
+    assert_int_equal(rpcbind_register(other, &why), OUTCOME_HELD);
+    assert_non_null(strstr(why.text, address_text(&server.tcp, shown)));
+    rpcbind_registration_free(other); /* is not ours to unset */
+    assert_int_equal(told_port("127.0.0.1", SMALL_PROGRAM, 1), address_port(&server.tcp));
+    rpcbind_registration_free(living);
+    assert_int_equal(told_port("127.0.0.1", SMALL_PROGRAM, 1), 0);
+    small_server_stop(&server);
+}
+
+/* One that takes connections and says nothing is hung, not dead. */
+static void test_silent_predecessor(void **state)
+{
+    struct rpcbind_registration *registration = registration_at(4002);
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct address address = loopback("127.0.0.1", 4001);
+    struct failure why = {0};
+    uint16_t before = 4001;
+
+    (void)state;
+    assert_int_equal(bind(listening, &address.any, address.size), 0);
+    assert_int_equal(listen(listening, 4), 0);
+    in_process_of(0, register_and_die, &before);
+    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_HELD);
+    assert_non_null(strstr(why.text, "does not answer"));
+    close(listening);
+    assert_registers(registration, 4002);
+    rpcbind_registration_free(registration);
+}
+
+struct attempt {
+    enum outcome expected;
+    char words[64];
+};
+
+static bool attempt_registration(void *context)
+{
+    const struct attempt *attempt = context;
+    struct address address = loopback("127.0.0.1", 4002);
+    struct rpcbind_registration *registration = NULL;
+    struct failure why = {0};
+
+    if (rpcbind_registration_new(PROGRAM, 1, &address, 1, &registration, &why) != OUTCOME_OK)
+        return false;
+    enum outcome outcome = rpcbind_register(registration, &why);
+    if (outcome == attempt->expected && strstr(why.text, attempt->words))
+        return true;
+    fprintf(stderr, "%s: %s\n", outcome_name(outcome), why.text);
+    return false;
+}
+
+static void test_entries_of_other_uids(void **state)
+{
+    struct attempt denied = {OUTCOME_DENIED, "belongs to superuser"};
+    struct rpcbind_registration *registration = registration_at(4003);
+    uint16_t before = 4001;
+
+    (void)state;
+    in_process_of(0, register_and_die, &before);
+    in_process_of(OTHER_UID, attempt_registration, &denied);
+    assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), 4001);
+
+    /* Root may remove anybody's. */
+    assert_registers(registration, 4003);
+    rpcbind_registration_free(registration);
+    in_process_of(OTHER_UID, register_and_die, &before);
+    registration = registration_at(4003);
+    assert_registers(registration, 4003);
+    rpcbind_registration_free(registration);
+}
+
+/* ---- transient numbers ---- */
+
+static bool register_transient_and_die(void *context)
+{
+    struct address address = loopback("127.0.0.1", 4001);
+    struct rpcbind_registration *registration = NULL;
+    uint32_t program;
+
+    (void)context;
+    return rpcbind_register_transient(&address, 1, 1, &program, &registration, NULL) == OUTCOME_OK;
+}
+
+static unsigned count_transient(const char *owner)
+{
+    struct rpcbind_talk *talk = NULL;
+    rpcblist_ptr entries = NULL;
+    unsigned count = 0;
+
+    assert_int_equal(rpcbind_talk_here(3000, &talk, NULL), OUTCOME_OK);
+    assert_int_equal(rpcbind_talk_dump(talk, &entries, NULL), OUTCOME_OK);
+    for (rpcblist_ptr at = entries; at; at = at->rpcb_next)
+        count += at->rpcb_map.r_prog >= 0x40000000 && at->rpcb_map.r_prog <= 0x5fffffff &&
+                 strcmp(at->rpcb_map.r_owner, owner) == 0;
+    rpcbind_entries_free(&entries);
+    rpcbind_talk_end(talk);
+    return count;
+}
+
+static void test_transient_numbers(void **state)
+{
+    struct rpcbind_registration *first = NULL, *second = NULL;
+    struct address both[] = {loopback("127.0.0.1", 4005), loopback("::1", 4005)};
+    uint32_t first_number = 0, second_number = 0;
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)state;
+    assert_int_equal(bind(listening, &both[0].any, both[0].size), 0);
+    assert_int_equal(listen(listening, 8), 0);
+    for (int i = 0; i < 3; i++)
+        in_process_of(OTHER_UID, register_transient_and_die, NULL);
+    assert_int_equal(count_transient("12345"), 1); /* each start removed the dead one before */
+
+    assert_int_equal(rpcbind_register_transient(both, 1, 1, &first_number, &first, NULL), OUTCOME_OK);
+    assert_int_equal(count_transient("12345"), 1); /* another uid's are left alone */
+    /* The first one's process lives: its entry stays, though it does not answer. */
+    assert_int_equal(rpcbind_register_transient(both, 2, 1, &second_number, &second, NULL), OUTCOME_OK);
+    assert_true(first_number != second_number);
+    assert_in_range(first_number, 0x40000000, 0x5fffffff);
+    assert_in_range(second_number, 0x40000000, 0x5fffffff);
+    assert_int_equal(count_transient("superuser"), 3);
+    assert_int_equal(told_port("127.0.0.1", first_number, 1), 4005);
+    assert_int_equal(told_port("::1", second_number, 1), 4005);
+    rpcbind_registration_free(second);
+    assert_int_equal(count_transient("superuser"), 1);
+    rpcbind_registration_free(first);
+    assert_int_equal(count_transient("superuser"), 0);
+    close(listening);
+}
+
+/* ---- an rpcbind that hangs ---- */
+
+static void test_rpcbind_that_hangs(void **state)
+{
+    struct rpcbind_registration *registration = registration_at(4001);
+    struct address where = loopback("127.0.0.1", 1), found;
+    struct failure why = {0};
+
+    (void)state;
+    assert_int_equal(kill(rpcbind_pid, SIGSTOP), 0);
+    int64_t began = now_ms();
+    assert_int_equal(rpcbind_find(&where, PROGRAM, 1, 300, &found, &why), OUTCOME_TIMEOUT);
+    assert_in_range(now_ms() - began, 290, 2000);
+    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
+    assert_true(now_ms() - began < 8000);
+    assert_int_equal(kill(rpcbind_pid, SIGCONT), 0);
+    assert_registers(registration, 4001);
+    rpcbind_registration_free(registration);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_without_rpcbind),
+        cmocka_unit_test_setup_teardown(test_set_again_and_unset, begin, end),
+        cmocka_unit_test_setup_teardown(test_rpcbind_lost_it, begin, end),
+        cmocka_unit_test_setup_teardown(test_dead_predecessor, begin, end),
+        cmocka_unit_test_setup_teardown(test_another_program_at_its_address, begin, end),
+        cmocka_unit_test_setup_teardown(test_living_predecessor, begin, end),
+        cmocka_unit_test_setup_teardown(test_silent_predecessor, begin, end),
+        cmocka_unit_test_setup_teardown(test_entries_of_other_uids, begin, end),
+        cmocka_unit_test_setup_teardown(test_transient_numbers, begin, end),
+        cmocka_unit_test_setup_teardown(test_rpcbind_that_hangs, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

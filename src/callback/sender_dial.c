@@ -152,7 +152,7 @@ static ssize_t read_socket(void *context, void *to, size_t count)
 /* A reader between records keeps no memory while the connection rests. */
 static void rest(struct dial *dial)
 {
-    if (dial->reader.ahead_at == dial->reader.ahead_have && record_reader_held(&dial->reader) == 0 &&
+    if (!record_reader_has_ahead(&dial->reader) && record_reader_held(&dial->reader) == 0 &&
         dial->reader.header_have == 0) {
         record_reader_fini(&dial->reader);
         record_reader_init(&dial->reader, REPLY_MAX, NULL, NULL);

@@ -4,164 +4,29 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "callback/sender.h"
 #include "wire/callback_peer.h"
 #include "wire/peer.h"
+#include "wire/sender_world.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-enum { MS = 1000000, RESULTS_MAX = 512 };
-
-struct world {
-    struct sender *sender;
-    pthread_mutex_t lock;
-    pthread_cond_t came;
-    struct sender_result results[RESULTS_MAX];
-    unsigned count;
-};
-
-static int64_t now(void)
-{
-    return clock_elapsed(clock_system());
-}
-
-static void done(void *context, const struct sender_result *result)
-{
-    struct world *world = context;
-    pthread_mutex_lock(&world->lock);
-    assert_true(world->count < RESULTS_MAX);
-    world->results[world->count++] = *result;
-    pthread_cond_broadcast(&world->came);
-    pthread_mutex_unlock(&world->lock);
-}
-
-static struct sender_limits short_limits(void)
-{
-    struct sender_limits limits = sender_limits_default();
-    limits.connect_ms = 300 * slowness();
-    limits.call_ms = 300 * slowness();
-    limits.prove_wait_ms = 100;
-    limits.reprove_first_ms = 50;
-    limits.reprove_last_ms = 200;
-    return limits;
-}
-
-static struct world *world_new(const struct sender_limits *limits)
-{
-    struct world *world = calloc(1, sizeof *world);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_mutex_init(&world->lock, NULL);
-    pthread_cond_init(&world->came, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    const struct sender_options options = {.clock = clock_system(),
-                                           .instance = id_random(),
-                                           .limits = *limits,
-                                           .done = done,
-                                           .context = world};
-    struct failure why;
-    assert_int_equal(sender_new(&options, &world->sender, &why), OUTCOME_OK);
-    assert_int_equal(sender_start(world->sender, &why), OUTCOME_OK);
-    return world;
-}
-
-static void world_free(struct world *world)
-{
-    sender_stop(world->sender);
-    assert_null(sender_free(world->sender));
-    pthread_cond_destroy(&world->came);
-    pthread_mutex_destroy(&world->lock);
-    free(world);
-}
-
-/* Until `count` results are there, or some time is over. */
-static unsigned await_results(struct world *world, unsigned count)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 10 * (time_t)slowness();
-    pthread_mutex_lock(&world->lock);
-    while (world->count < count && pthread_cond_timedwait(&world->came, &world->lock, &until) == 0)
-        ;
-    unsigned have = world->count;
-    pthread_mutex_unlock(&world->lock);
-    return have;
-}
-
-static struct sender_result only_result(struct world *world)
-{
-    assert_int_equal(await_results(world, 1), 1);
-    pthread_mutex_lock(&world->lock);
-    struct sender_result result = world->results[0];
-    world->count = 0;
-    pthread_mutex_unlock(&world->lock);
-    return result;
-}
-
-static bool await_state(struct world *world, const struct id *mailbox, enum sender_state state)
-{
-    int64_t until = now() + (int64_t)10 * slowness() * 1000 * MS;
-    while (sender_state_of(world->sender, mailbox) != state) {
-        if (now() > until)
-            return false;
-        poll(NULL, 0, 2);
-    }
-    return true;
-}
-
-static struct sender_route route_to(const struct callback_peer *peer)
-{
-    struct sender_route route = {.program = peer->program,
-                                 .proof = peer->proof,
-                                 .ticket = peer->ticket,
-                                 .peer = callback_peer_address(peer)};
-    assert_int_equal(address_ip("127.0.0.1", 0, &route.local, NULL), OUTCOME_OK);
-    return route;
-}
-
-static struct id prove(struct world *world, const struct callback_peer *peer)
-{
-    struct id mailbox = id_random();
-    struct sender_route route = route_to(peer);
-    struct failure why;
-    assert_int_equal(sender_prove(world->sender, &mailbox, &route, &why), OUTCOME_OK);
-    return mailbox;
-}
-
-static enum outcome deliver(struct world *world, const struct id *mailbox, uint64_t first, size_t count)
-{
-    struct event *events = calloc(count, sizeof *events);
-    for (size_t i = 0; i < count; i++) {
-        events[i] = (struct event){.number = first + i, .kind = EVENT_EXPIRED, .interest = id_random()};
-        strcpy(events[i].pattern, "a");
-    }
-    struct failure why;
-    enum outcome outcome = sender_deliver(world->sender, mailbox, 7, events, count, &why);
-    free(events);
-    return outcome;
-}
 
 static void a_proved_route_delivers_in_order(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
-    struct world *world = world_new(&limits);
+    struct sender_limits limits = world_limits();
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peer = callback_peer_new(0);
-    struct id mailbox = prove(world, peer);
-    assert_true(await_state(world, &mailbox, SENDER_DIALBACK));
+    struct id mailbox = world_prove(world, peer);
+    assert_true(world_await_state(world, &mailbox, SENDER_DIALBACK));
     assert_false(atomic_load(&peer->ticket_seen));
     for (uint64_t i = 0; i < 3; i++) {
-        assert_int_equal(deliver(world, &mailbox, 1 + i * 10, 10), OUTCOME_OK);
-        struct sender_result result = only_result(world);
+        assert_int_equal(world_deliver(world, &mailbox, 1 + i * 10, 10), OUTCOME_OK);
+        struct sender_result result = world_result(world);
         assert_int_equal(result.outcome, OUTCOME_OK);
         assert_int_equal(result.acknowledged, 10 + i * 10);
         assert_int_equal(result.route, SENDER_DIALBACK);
-        assert_int_equal(result.token, 7);
+        assert_int_equal(result.token, WORLD_TOKEN);
         assert_true(id_equal(&result.mailbox, &mailbox));
     }
     assert_int_equal(atomic_load(&peer->event_count), 30);
@@ -177,10 +42,10 @@ static void a_proved_route_delivers_in_order(void **state)
 static void a_full_batch_of_longest_events_goes_whole(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
-    struct world *world = world_new(&limits);
+    struct sender_limits limits = world_limits();
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peer = callback_peer_new(0);
-    struct id mailbox = prove(world, peer);
+    struct id mailbox = world_prove(world, peer);
     struct event *events = calloc(FS_EVENTS_MAX + 1, sizeof *events);
     for (unsigned i = 0; i <= FS_EVENTS_MAX; i++) {
         events[i] = (struct event){.number = i + 1, .kind = EVENT_ARRIVED, .entry.version = id_random()};
@@ -193,7 +58,7 @@ static void a_full_batch_of_longest_events_goes_whole(void **state)
                      OUTCOME_INVALID);
     assert_int_equal(sender_deliver(world->sender, &mailbox, 1, events, 0, &why), OUTCOME_INVALID);
     assert_int_equal(sender_deliver(world->sender, &mailbox, 1, events, FS_EVENTS_MAX, &why), OUTCOME_OK);
-    struct sender_result result = only_result(world);
+    struct sender_result result = world_result(world);
     assert_int_equal(result.outcome, OUTCOME_OK);
     assert_int_equal(result.acknowledged, FS_EVENTS_MAX);
     free(events);
@@ -213,18 +78,18 @@ static void without_the_proof_no_ticket(void **state)
         {PEER_HANGS_UP, OUTCOME_UNREACHABLE}, {PEER_CALLS_BACK, OUTCOME_PROTOCOL},
         {PEER_REFUSES, OUTCOME_DENIED},
     };
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct world *world = world_new(&limits);
+        struct world *world = world_new(&limits, NULL);
         struct callback_peer *peer = callback_peer_new(0);
         atomic_store(&peer->on_hello, cases[i].manner);
-        struct id mailbox = prove(world, peer);
+        struct id mailbox = world_prove(world, peer);
         assert_int_equal(sender_state_of(world->sender, &mailbox), SENDER_PROVING);
-        assert_int_equal(deliver(world, &mailbox, 1, 1), OUTCOME_OK);
-        struct sender_result result = only_result(world);
+        assert_int_equal(world_deliver(world, &mailbox, 1, 1), OUTCOME_OK);
+        struct sender_result result = world_result(world);
         assert_int_equal(result.outcome, cases[i].outcome);
         assert_int_equal(result.route, SENDER_NONE);
-        assert_true(await_state(world, &mailbox, SENDER_NONE));
+        assert_true(world_await_state(world, &mailbox, SENDER_NONE));
         assert_false(atomic_load(&peer->ticket_seen));
         assert_int_equal(atomic_load(&peer->notifies), 0);
         world_free(world);
@@ -243,22 +108,22 @@ static void a_notify_that_is_not_acknowledged(void **state)
         {PEER_HANGS_UP, OUTCOME_UNREACHABLE}, {PEER_CALLS_BACK, OUTCOME_PROTOCOL},
         {PEER_ACKNOWLEDGES_NONE, OUTCOME_OK},
     };
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct world *world = world_new(&limits);
+        struct world *world = world_new(&limits, NULL);
         struct callback_peer *peer = callback_peer_new(0);
         atomic_store(&peer->on_notify, cases[i].manner);
-        struct id mailbox = prove(world, peer);
-        assert_int_equal(deliver(world, &mailbox, 1, 2), OUTCOME_OK);
+        struct id mailbox = world_prove(world, peer);
+        assert_int_equal(world_deliver(world, &mailbox, 1, 2), OUTCOME_OK);
         /* one at a time */
-        assert_int_equal(deliver(world, &mailbox, 3, 1), OUTCOME_HELD);
-        struct sender_result result = only_result(world);
+        assert_int_equal(world_deliver(world, &mailbox, 3, 1), OUTCOME_HELD);
+        struct sender_result result = world_result(world);
         assert_int_equal(result.outcome, cases[i].outcome);
         assert_int_equal(result.acknowledged, 0);
         /* and when it comes to its senses, it hears */
         atomic_store(&peer->on_notify, PEER_ANSWERS);
-        assert_int_equal(deliver(world, &mailbox, 1, 2), OUTCOME_OK);
-        result = only_result(world);
+        assert_int_equal(world_deliver(world, &mailbox, 1, 2), OUTCOME_OK);
+        result = world_result(world);
         assert_int_equal(result.outcome, OUTCOME_OK);
         assert_int_equal(result.acknowledged, 2);
         world_free(world);
@@ -269,13 +134,13 @@ static void a_notify_that_is_not_acknowledged(void **state)
 static void a_wrong_ticket_leaves_the_route_proved(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
-    struct world *world = world_new(&limits);
+    struct sender_limits limits = world_limits();
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peer = callback_peer_new(0);
     atomic_store(&peer->on_notify, PEER_REFUSES);
-    struct id mailbox = prove(world, peer);
-    assert_int_equal(deliver(world, &mailbox, 1, 1), OUTCOME_OK);
-    assert_int_equal(only_result(world).outcome, OUTCOME_DENIED);
+    struct id mailbox = world_prove(world, peer);
+    assert_int_equal(world_deliver(world, &mailbox, 1, 1), OUTCOME_OK);
+    assert_int_equal(world_result(world).outcome, OUTCOME_DENIED);
     assert_int_equal(sender_state_of(world->sender, &mailbox), SENDER_DIALBACK);
     world_free(world);
     callback_peer_free(peer);
@@ -285,13 +150,13 @@ static void a_wrong_ticket_leaves_the_route_proved(void **state)
 static void a_rested_connection_that_broke_is_dialled_again(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     limits.reprove_first_ms = limits.reprove_last_ms = 60000;
-    struct world *world = world_new(&limits);
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peer = callback_peer_new(0);
-    struct id mailbox = prove(world, peer);
-    assert_int_equal(deliver(world, &mailbox, 1, 1), OUTCOME_OK);
-    assert_int_equal(only_result(world).outcome, OUTCOME_OK);
+    struct id mailbox = world_prove(world, peer);
+    assert_int_equal(world_deliver(world, &mailbox, 1, 1), OUTCOME_OK);
+    assert_int_equal(world_result(world).outcome, OUTCOME_OK);
     uint16_t port = peer->port;
     struct callback_peer *successor;
     struct id proof = peer->proof, ticket = peer->ticket;
@@ -299,8 +164,8 @@ static void a_rested_connection_that_broke_is_dialled_again(void **state)
     successor = callback_peer_new(port);
     successor->proof = proof;
     successor->ticket = ticket;
-    assert_int_equal(deliver(world, &mailbox, 2, 1), OUTCOME_OK);
-    struct sender_result result = only_result(world);
+    assert_int_equal(world_deliver(world, &mailbox, 2, 1), OUTCOME_OK);
+    struct sender_result result = world_result(world);
     assert_int_equal(result.outcome, OUTCOME_OK);
     assert_int_equal(atomic_load(&successor->hellos), 1);
     assert_int_equal(sender_state_of(world->sender, &mailbox), SENDER_DIALBACK);
@@ -312,19 +177,19 @@ static void a_rested_connection_that_broke_is_dialled_again(void **state)
 static void a_stranger_on_the_port_gets_no_ticket(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
-    struct world *world = world_new(&limits);
+    struct sender_limits limits = world_limits();
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peer = callback_peer_new(0);
-    struct id mailbox = prove(world, peer);
-    assert_int_equal(deliver(world, &mailbox, 1, 1), OUTCOME_OK);
-    assert_int_equal(only_result(world).outcome, OUTCOME_OK);
+    struct id mailbox = world_prove(world, peer);
+    assert_int_equal(world_deliver(world, &mailbox, 1, 1), OUTCOME_OK);
+    assert_int_equal(world_result(world).outcome, OUTCOME_OK);
     uint16_t port = peer->port;
     struct id ticket = peer->ticket;
     callback_peer_free(peer);
     struct callback_peer *stranger = callback_peer_new(port);
     stranger->ticket = ticket;
-    assert_int_equal(deliver(world, &mailbox, 2, 1), OUTCOME_OK);
-    assert_int_equal(only_result(world).outcome, OUTCOME_PROTOCOL);
+    assert_int_equal(world_deliver(world, &mailbox, 2, 1), OUTCOME_OK);
+    assert_int_equal(world_result(world).outcome, OUTCOME_PROTOCOL);
     assert_false(atomic_load(&stranger->ticket_seen));
     assert_true(atomic_load(&stranger->hellos) > 0);
     world_free(world);
@@ -334,22 +199,22 @@ static void a_stranger_on_the_port_gets_no_ticket(void **state)
 static void nobody_there_then_somebody(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
-    struct world *world = world_new(&limits);
+    struct sender_limits limits = world_limits();
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peer = callback_peer_new(0);
-    struct sender_route route = route_to(peer);
+    struct sender_route route = world_route(peer);
     uint16_t port = peer->port;
     struct id mailbox = id_random();
     callback_peer_free(peer);
     assert_int_equal(sender_prove(world->sender, &mailbox, &route, NULL), OUTCOME_OK);
-    assert_true(await_state(world, &mailbox, SENDER_NONE));
-    assert_int_equal(deliver(world, &mailbox, 1, 1), OUTCOME_OK);
-    assert_int_equal(only_result(world).outcome, OUTCOME_UNREACHABLE);
+    assert_true(world_await_state(world, &mailbox, SENDER_NONE));
+    assert_int_equal(world_deliver(world, &mailbox, 1, 1), OUTCOME_OK);
+    assert_int_equal(world_result(world).outcome, OUTCOME_UNREACHABLE);
     /* proved again in the background, with back-off */
     peer = callback_peer_new(port);
     peer->proof = route.proof;
     peer->ticket = route.ticket;
-    assert_true(await_state(world, &mailbox, SENDER_DIALBACK));
+    assert_true(world_await_state(world, &mailbox, SENDER_DIALBACK));
     world_free(world);
     callback_peer_free(peer);
 }
@@ -357,20 +222,20 @@ static void nobody_there_then_somebody(void **state)
 static void a_new_route_takes_the_batch_along(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     limits.call_ms = 60000;
-    struct world *world = world_new(&limits);
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *hung = callback_peer_new(0), *well = callback_peer_new(0);
     atomic_store(&hung->on_notify, PEER_HANGS);
-    struct id mailbox = prove(world, hung);
-    assert_int_equal(deliver(world, &mailbox, 5, 1), OUTCOME_OK);
-    int64_t until = now() + (int64_t)10 * slowness() * 1000 * MS;
-    while (atomic_load(&hung->notifies) == 0 && now() < until)
+    struct id mailbox = world_prove(world, hung);
+    assert_int_equal(world_deliver(world, &mailbox, 5, 1), OUTCOME_OK);
+    int64_t until = now_ms() + (int64_t)10000 * slowness();
+    while (atomic_load(&hung->notifies) == 0 && now_ms() < until)
         poll(NULL, 0, 2);
     assert_int_equal(atomic_load(&hung->notifies), 1);
-    struct sender_route route = route_to(well);
+    struct sender_route route = world_route(well);
     assert_int_equal(sender_prove(world->sender, &mailbox, &route, NULL), OUTCOME_OK);
-    struct sender_result result = only_result(world);
+    struct sender_result result = world_result(world);
     assert_int_equal(result.outcome, OUTCOME_OK);
     assert_int_equal(result.acknowledged, 5);
     assert_int_equal(atomic_load(&well->event_count), 1);
@@ -382,20 +247,20 @@ static void a_new_route_takes_the_batch_along(void **state)
 static void forgetting_ends_what_is_in_flight(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     limits.call_ms = 60000;
-    struct world *world = world_new(&limits);
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peer = callback_peer_new(0);
     atomic_store(&peer->on_notify, PEER_HANGS);
-    struct id mailbox = prove(world, peer), stopped = prove(world, peer);
-    assert_int_equal(deliver(world, &mailbox, 1, 1), OUTCOME_OK);
+    struct id mailbox = world_prove(world, peer), stopped = world_prove(world, peer);
+    assert_int_equal(world_deliver(world, &mailbox, 1, 1), OUTCOME_OK);
     sender_forget(world->sender, &mailbox);
-    assert_int_equal(only_result(world).outcome, OUTCOME_UNREACHABLE);
-    assert_int_equal(deliver(world, &mailbox, 1, 1), OUTCOME_ABSENT);
-    assert_int_equal(deliver(world, &stopped, 1, 1), OUTCOME_OK);
+    assert_int_equal(world_result(world).outcome, OUTCOME_UNREACHABLE);
+    assert_int_equal(world_deliver(world, &mailbox, 1, 1), OUTCOME_ABSENT);
+    assert_int_equal(world_deliver(world, &stopped, 1, 1), OUTCOME_OK);
     sender_stop(world->sender);
-    assert_int_equal(only_result(world).outcome, OUTCOME_STOPPED);
-    assert_int_equal(deliver(world, &stopped, 1, 1), OUTCOME_STOPPED);
+    assert_int_equal(world_result(world).outcome, OUTCOME_STOPPED);
+    assert_int_equal(world_deliver(world, &stopped, 1, 1), OUTCOME_STOPPED);
     world_free(world);
     callback_peer_free(peer);
 }
@@ -403,29 +268,29 @@ static void forgetting_ends_what_is_in_flight(void **state)
 static void bounds_hold(void **state)
 {
     (void)state;
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     limits.mailboxes = 2;
     limits.deliveries = 1;
     limits.connections = 1;
     limits.call_ms = 60000;
-    struct world *world = world_new(&limits);
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *a = callback_peer_new(0), *b = callback_peer_new(0);
-    struct id first = prove(world, a);
-    assert_true(await_state(world, &first, SENDER_DIALBACK));
+    struct id first = world_prove(world, a);
+    assert_true(world_await_state(world, &first, SENDER_DIALBACK));
     /* the second connection takes the place of the first, which rests; both stay proved */
-    struct id second = prove(world, b);
-    assert_true(await_state(world, &second, SENDER_DIALBACK));
+    struct id second = world_prove(world, b);
+    assert_true(world_await_state(world, &second, SENDER_DIALBACK));
     assert_int_equal(sender_state_of(world->sender, &first), SENDER_DIALBACK);
     atomic_store(&b->on_notify, PEER_HANGS);
-    assert_int_equal(deliver(world, &second, 1, 1), OUTCOME_OK);
-    assert_int_equal(deliver(world, &first, 1, 1), OUTCOME_LIMIT);
+    assert_int_equal(world_deliver(world, &second, 1, 1), OUTCOME_OK);
+    assert_int_equal(world_deliver(world, &first, 1, 1), OUTCOME_LIMIT);
     /* a third takes the place of the one that rests */
-    struct sender_route route = route_to(a);
+    struct sender_route route = world_route(a);
     struct id third = id_random();
     assert_int_equal(sender_prove(world->sender, &third, &route, NULL), OUTCOME_OK);
     assert_false(sender_route_of(world->sender, &first, NULL));
     sender_forget(world->sender, &second);
-    assert_int_equal(only_result(world).outcome, OUTCOME_UNREACHABLE);
+    assert_int_equal(world_result(world).outcome, OUTCOME_UNREACHABLE);
     world_free(world);
     callback_peer_free(a);
     callback_peer_free(b);
@@ -438,11 +303,11 @@ static void dialled_from_the_port_that_was_asked_for(void **state)
     struct callback_peer *peer = callback_peer_new(0), *probe = callback_peer_new(0);
     uint16_t port = probe->port;
     callback_peer_free(probe);
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     limits.outgoing_port = port;
-    struct world *world = world_new(&limits);
-    struct id mailbox = prove(world, peer);
-    assert_true(await_state(world, &mailbox, SENDER_DIALBACK));
+    struct world *world = world_new(&limits, NULL);
+    struct id mailbox = world_prove(world, peer);
+    assert_true(world_await_state(world, &mailbox, SENDER_DIALBACK));
     assert_int_equal(address_port(&peer->last_from), port);
     world_free(world);
     callback_peer_free(peer);
@@ -453,24 +318,24 @@ static void hung_peers_delay_nobody(void **state)
 {
     (void)state;
     enum { COUNT = 200, HUNG = 2 };
-    struct sender_limits limits = short_limits();
+    struct sender_limits limits = world_limits();
     limits.connect_ms = limits.call_ms = 60000;
-    struct world *world = world_new(&limits);
+    struct world *world = world_new(&limits, NULL);
     struct callback_peer *peers[COUNT];
     struct id mailboxes[COUNT];
     for (unsigned i = 0; i < COUNT; i++) {
         peers[i] = callback_peer_new(0);
         if (i < HUNG)
             atomic_store(i == 0 ? &peers[i]->on_hello : &peers[i]->on_notify, PEER_HANGS);
-        mailboxes[i] = prove(world, peers[i]);
+        mailboxes[i] = world_prove(world, peers[i]);
     }
-    int64_t began = now();
+    int64_t began = now_ms();
     for (unsigned i = 0; i < COUNT; i++)
-        assert_int_equal(deliver(world, &mailboxes[i], 1, 1), OUTCOME_OK);
-    assert_int_equal(await_results(world, COUNT - HUNG), COUNT - HUNG);
-    int64_t took = now() - began;
-    print_message("%d of %d heard in %.3f s\n", COUNT - HUNG, COUNT, (double)took / 1e9);
-    assert_true(took < (int64_t)10 * slowness() * 1000 * MS);
+        assert_int_equal(world_deliver(world, &mailboxes[i], 1, 1), OUTCOME_OK);
+    assert_int_equal(world_await(world, COUNT - HUNG), COUNT - HUNG);
+    int64_t took = now_ms() - began;
+    print_message("%d of %d heard in %.3f s\n", COUNT - HUNG, COUNT, (double)took / 1e3);
+    assert_true(took < (int64_t)10000 * slowness());
     for (unsigned i = 0; i < world->count; i++)
         assert_int_equal(world->results[i].outcome, OUTCOME_OK);
     world_free(world);

@@ -372,8 +372,10 @@ enum outcome delivery_start(struct delivery *delivery, struct failure *why)
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
     int error = pthread_create(&delivery->thread, NULL, run, delivery);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0)
+    if (error != 0) {
+        sender_stop(delivery->sender);
         return failure_system(why, OUTCOME_FAULT, error, "can't start the delivery's thread");
+    }
     pthread_setname_np(delivery->thread, "delivery");
     delivery->started = true;
     return OUTCOME_OK;

@@ -29,10 +29,13 @@ static int connect_local(int fd, const struct address *address, unsigned limit_m
     return errno == EAGAIN ? ETIMEDOUT : errno;
 }
 
-static int connect_ip(int fd, const struct address *address, unsigned limit_ms)
+static int connect_ip(int fd, const struct address *address, unsigned limit_ms, int stop_fd)
 {
     int64_t deadline = client_now() + (int64_t)limit_ms * 1000000;
-    struct pollfd polled = {.fd = fd, .events = POLLOUT};
+    struct pollfd polled[] = {
+        {.fd = fd, .events = POLLOUT},
+        {.fd = stop_fd > 0 ? stop_fd : -1, .events = POLLIN},
+    };
     int error = 0, ready;
     socklen_t size = sizeof(error);
 
@@ -42,8 +45,10 @@ static int connect_ip(int fd, const struct address *address, unsigned limit_ms)
         return errno;
     do {
         int64_t left = (deadline - client_now()) / 1000000;
-        ready = poll(&polled, 1, left > 0 ? (int)left : 0);
+        ready = poll(polled, 2, left > 0 ? (int)left : 0);
     } while (ready < 0 && errno == EINTR);
+    if (ready > 0 && polled[1].revents)
+        return ECANCELED;
     if (ready <= 0)
         return ready == 0 ? ETIMEDOUT : errno;
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
@@ -68,7 +73,7 @@ static enum outcome open_socket(struct rpc_client *client, struct failure *why)
 
     if (fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot make a socket for %s", client->peer_text);
-    int error = local ? connect_local(fd, &client->peer, limit_ms) : connect_ip(fd, &client->peer, limit_ms);
+    int error = local ? connect_local(fd, &client->peer, limit_ms) : connect_ip(fd, &client->peer, limit_ms, client->options.stop_fd);
     if (error == ETIMEDOUT)
         return failure_set(why, OUTCOME_TIMEOUT, "%s did not take the connection in %u ms", client->peer_text,
                            limit_ms);

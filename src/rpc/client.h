@@ -49,9 +49,11 @@ struct rpc_client_options {
     bool anonymous;                     /* AUTH_NONE; else AUTH_SYS of this process */
     const struct rpc_program *reversed; /* serves calls that the server sends; NULL: takes none */
     uint32_t reversed_number;           /* its program number in use */
+    void *context;                      /* reversed procedures find it by rpc_call_context */
     void (*broken)(
-        void *context); /* the connection broke (reversed set only); on the client's thread; or NULL */
-    void *context;      /* of broken; reversed procedures find it by rpc_call_context */
+        void *context);   /* the connection broke (reversed set only); on the client's thread; or NULL */
+    void *broken_context; /* of broken */
+    int stop_fd; /* once it is readable connecting fails and the connection breaks; 0: none. Not read, not closed */
 };
 
 struct rpc_client;

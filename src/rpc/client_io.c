@@ -234,6 +234,15 @@ static int poll_ms(int64_t deadline)
     return left / 1000000 >= INT_MAX ? INT_MAX : (int)(left / 1000000) + 1;
 }
 
+/* Whoever gave the client a stop_fd wants it to end. */
+static void break_for_stop(struct rpc_client *client)
+{
+    struct failure why;
+
+    failure_set(&why, OUTCOME_UNREACHABLE, "stopped");
+    client_break(client, &why);
+}
+
 /* Held, let go meanwhile; `led` is ours. Waits for the socket once, then moves what can be moved. */
 static void lead_once(struct rpc_client *client, const bool *flag, int64_t deadline)
 {
@@ -241,6 +250,7 @@ static void lead_once(struct rpc_client *client, const bool *flag, int64_t deadl
     struct pollfd polled[] = {
         {.fd = client->fd, .events = (short)(POLLIN | (unsent ? POLLOUT : 0))},
         {.fd = client->wake_fd, .events = POLLIN},
+        {.fd = client->options.stop_fd > 0 ? client->options.stop_fd : -1, .events = POLLIN},
     };
     uint64_t count;
 
@@ -248,8 +258,8 @@ static void lead_once(struct rpc_client *client, const bool *flag, int64_t deadl
     /* What an earlier leader read, but did not take apart, comes first. */
     if (record_reader_has_ahead(&client->reader))
         polled[0].revents = POLLIN;
-    else if (poll(polled, 2, poll_ms(deadline)) <= 0)
-        polled[0].revents = polled[1].revents = 0;
+    else if (poll(polled, 3, poll_ms(deadline)) <= 0)
+        polled[0].revents = polled[1].revents = polled[2].revents = 0;
     if (polled[1].revents && read(client->wake_fd, &count, sizeof(count)) < 0)
         count = 0; /* somebody emptied it: only its waking counts */
     if (polled[0].revents & ~POLLOUT)
@@ -257,6 +267,8 @@ static void lead_once(struct rpc_client *client, const bool *flag, int64_t deadl
     pthread_mutex_lock(&client->mutex);
     if (polled[0].revents & POLLOUT)
         client_flush(client);
+    if (polled[2].revents)
+        break_for_stop(client);
 }
 
 enum outcome client_wait(struct rpc_client *client, const bool *flag, int64_t deadline, struct failure *why)

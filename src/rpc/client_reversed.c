@@ -110,7 +110,7 @@ static void *read_all(void *argument)
 
     client_lead_on(client);
     if (client->options.broken && !is_closing(client))
-        client->options.broken(client->options.context);
+        client->options.broken(client->options.broken_context);
     return NULL;
 }
 

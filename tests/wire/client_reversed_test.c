@@ -70,8 +70,9 @@ static struct rpc_client *connected(struct scripted_peer *peer, struct receiver 
         .call_ms = WAIT_MS,
         .reversed = &reversed_program,
         .reversed_number = REVERSED,
-        .broken = note_broken,
         .context = receiver,
+        .broken = note_broken,
+        .broken_context = receiver,
     };
     struct rpc_client *client = NULL;
     struct failure why = {0};

@@ -1,4 +1,19 @@
 # libfileshare (shared, for everybody) and fileshare-client on top of it.
+
+# The static fs_client whole, and of what it stands on what it needs; only
+# fileshare_* can be seen from outside.
+add_library(libfileshare SHARED include/fileshare/fileshare.h)
+target_link_libraries(libfileshare PRIVATE fileshare_build "$<LINK_LIBRARY:WHOLE_ARCHIVE,fs_client>")
+target_link_options(libfileshare PRIVATE
+    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/libfileshare.map)
+set_target_properties(libfileshare PROPERTIES OUTPUT_NAME fileshare LINKER_LANGUAGE C
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+    LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/libfileshare.map)
+configure_file(cmake/fileshare.pc.in fileshare.pc @ONLY)
+install(TARGETS libfileshare LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES include/fileshare/fileshare.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fileshare)
+install(FILES ${PROJECT_BINARY_DIR}/fileshare.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
 if(EXISTS ${PROJECT_SOURCE_DIR}/src/client/cli/main.c)
     file(GLOB cli_sources CONFIGURE_DEPENDS src/client/cli/*.c)
     add_executable(fileshare-client ${cli_sources})

@@ -119,6 +119,11 @@ FILESHARE_API void fileshare_close(struct fileshare *session); /* NULL is fine *
  * reconnect. Safe from any thread and from signal handlers.
  */
 FILESHARE_API void fileshare_stop(struct fileshare *session);
+/*
+ * The next function that answers STOPPED has answered the stop. One that came too
+ * late for what it was meant for would stop the next thing: this takes it away.
+ */
+FILESHARE_API void fileshare_forget_stop(struct fileshare *session);
 
 struct fileshare_server_info {
     char address[160];         /* as it is reached: "127.0.0.1:18003", "unix:/run/fileshare/socket" */
@@ -221,12 +226,20 @@ FILESHARE_API bool fileshare_is_glob(const char *text);
  * the process; its events wait for whoever attaches next.
  */
 
+enum fileshare_interest_state {
+    FILESHARE_WAITING,
+    FILESHARE_CANCELLED,
+    FILESHARE_MET,             /* its arrival came first */
+    FILESHARE_OVER,            /* it had run out */
+    FILESHARE_NEVER            /* there is no such interest */
+};
+
 struct fileshare_interest {
     struct fileshare_id id;
     char pattern[FILESHARE_NAME_SIZE];
     bool glob;                 /* else an exact name */
     bool every;                /* each arrival, else the first */
-    enum { FILESHARE_WAITING, FILESHARE_CANCELLED, FILESHARE_MET, FILESHARE_OVER, FILESHARE_NEVER } state;
+    enum fileshare_interest_state state;
     uint32_t seconds_left;
     uint64_t arrivals;
 };
@@ -269,9 +282,15 @@ fileshare_cancel(struct fileshare *session, const struct fileshare_id *id, const
 
 /* ---- being called back ---- */
 
+enum fileshare_event_kind {
+    FILESHARE_ARRIVED,
+    FILESHARE_UNMET,           /* the interest's time is over, and nothing came */
+    FILESHARE_DROPPED          /* the mailbox was full: `dropped` events are lost */
+};
+
 struct fileshare_event {
-    uint64_t number;           /* in its mailbox; the same event keeps its number */
-    enum { FILESHARE_ARRIVED, FILESHARE_UNMET, FILESHARE_DROPPED } kind;
+    uint64_t number;           /* in its mailbox; the same event keeps its number; 0 with the route "present" */
+    enum fileshare_event_kind kind;
     struct fileshare_id interest;
     int64_t happened;
     uint64_t dropped;          /* with DROPPED: so many events were lost */

@@ -1,0 +1,66 @@
+/*
+ * content: the local bytes that are uploaded, by offset, and their digest.
+ *
+ *     content_open -> content_peek, content_copy ... (offsets may go back)
+ *         -> content_settle -> content_digest -> content_close
+ *
+ * Offset 0 is where the descriptor stood. A regular file is read at any offset,
+ * straight to where its bytes are wanted. Of a pipe the last CONTENT_KEPT bytes
+ * are kept, so that what is not known to have arrived can be sent again. Nothing
+ * more is held in memory. The digest is of all bytes from 0 to the highest ever
+ * copied, each counted once.
+ *
+ * One thread. The descriptor stays the caller's.
+ */
+#pragma once
+
+#include "base/digest.h"
+#include "base/outcome.h"
+#include "client/lib/stop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CONTENT_KEPT = 8 << 20 };
+
+struct content;
+
+/* `label` (kept, not copied) is what the failures call it. LOCAL, NOMEM. */
+must_check enum outcome content_open(int fd, const char *label, const struct stop *stop, struct content **out,
+                                     struct failure *why);
+void *content_close(struct content *content); /* NULL is fine; returns NULL */
+
+/* Whether it may be read again from any offset; then its size is known. */
+bool content_is_file(const struct content *content);
+/* Of a file; of a pipe once its end was seen; else UINT64_MAX. */
+uint64_t content_size(const struct content *content);
+
+/*
+ * *available = how many bytes from `offset` on can be copied now, up to `want`
+ * (at most CONTENT_KEPT / 2); fewer only at the end. A pipe is read for them,
+ * waiting at most `wait_ms`: TIMEOUT if they did not come (what did is kept).
+ * LOCAL: also for bytes of a pipe that are no longer kept.
+ */
+must_check enum outcome content_peek(struct content *content, uint64_t offset, size_t want, uint32_t wait_ms,
+                                     size_t *available, struct failure *why);
+
+/* `count` bytes that content_peek found. CHANGED if the file became shorter. */
+must_check enum outcome content_copy(struct content *content, uint64_t offset, void *to, size_t count,
+                                     struct failure *why);
+
+/*
+ * The digest of [0, size), of a file: read anew. The running digest goes on from
+ * there. CHANGED, LOCAL, STOPPED.
+ */
+must_check enum outcome content_digest_to(struct content *content, uint64_t size, struct digest_value *out,
+                                          struct failure *why);
+
+/* All was copied: whether the file is still as it was when it was opened. CHANGED if not. */
+must_check enum outcome content_settle(struct content *content, struct failure *why);
+
+/* Of all that was copied. */
+struct digest_value content_digest(const struct content *content);
+
+/* A pipe: reads it to its end, or past `limit` bytes, whatever comes first; then content_size and content_digest tell. */
+must_check enum outcome content_drain(struct content *content, uint64_t limit, struct failure *why);

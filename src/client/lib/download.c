@@ -1,0 +1,291 @@
+#include "client/lib/download.h"
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/scoped.h"
+#include "client/lib/flight.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct receipt {
+    const struct download *download;
+    bool begun; /* `entry` is known */
+    struct fileshare_entry entry;
+    struct id version;
+    uint64_t position; /* next to be asked for */
+    uint64_t written;
+    struct digest *digest; /* of what was written */
+    bool is_file;
+    struct flights flights;
+};
+
+/* ---- writing ---- */
+
+static enum outcome write_failed(const struct receipt *receipt, struct failure *why)
+{
+    return failure_system(why, OUTCOME_LOCAL, errno, "cannot write \"%s\"", receipt->download->label);
+}
+
+/* A pipe may stay full for long: whoever waits for it can be stopped. */
+static enum outcome write_some(const struct receipt *receipt, const char *bytes, size_t count, size_t *done,
+                               struct failure *why)
+{
+    const struct stop *stop = &receipt->download->session->stop;
+    if (!receipt->is_file) {
+        struct pollfd polls[2] = {{.fd = receipt->download->fd, .events = POLLOUT},
+                                  {.fd = stop->fd, .events = POLLIN}};
+        poll(polls, 2, -1);
+    }
+    enum outcome outcome = stop_check(stop, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    ssize_t put = write(receipt->download->fd, bytes, count);
+    if (put < 0 && errno != EINTR && errno != EAGAIN)
+        return write_failed(receipt, why);
+    *done = put > 0 ? (size_t)put : 0;
+    return OUTCOME_OK;
+}
+
+static enum outcome write_all(const struct receipt *receipt, const char *bytes, size_t count,
+                              struct failure *why)
+{
+    while (count > 0) {
+        size_t done = 0;
+        enum outcome outcome = write_some(receipt, bytes, count, &done, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        bytes += done;
+        count -= done;
+    }
+    return OUTCOME_OK;
+}
+
+/* The reader of a pipe may go: that is a failed write, and no end of the process. */
+static enum outcome write_quietly(const struct receipt *receipt, const char *bytes, size_t count,
+                                  struct failure *why)
+{
+    if (receipt->is_file)
+        return write_all(receipt, bytes, count, why);
+    sigset_t pipe_only, before, pending;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    enum outcome outcome = write_all(receipt, bytes, count, why);
+    if (outcome == OUTCOME_LOCAL && !sigismember(&pending, SIGPIPE))
+        sigtimedwait(&pipe_only, NULL, &(struct timespec){0});
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return outcome;
+}
+
+static enum outcome take_bytes(struct receipt *receipt, const fs_data *data, struct failure *why)
+{
+    const struct download *download = receipt->download;
+    enum outcome outcome = write_quietly(receipt, data->fs_data_val, data->fs_data_len, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    digest_add(receipt->digest, data->fs_data_val, data->fs_data_len);
+    receipt->written += data->fs_data_len;
+    if (download->progress)
+        download->progress(download->context, receipt->written, receipt->entry.size);
+    return OUTCOME_OK;
+}
+
+/* ---- asking ---- */
+
+static size_t chunk_size(const struct receipt *receipt)
+{
+    size_t limit = receipt->download->session->greeting.data_max;
+    return limit < FLIGHT_BYTES ? limit : FLIGHT_BYTES;
+}
+
+static enum outcome ask(struct receipt *receipt, size_t count, struct failure *why)
+{
+    struct rpc_client *client = receipt->download->session->client;
+    fs_download_args args = {
+        .name = translate_name(receipt->download->name),
+        .revision = translate_id(&receipt->version),
+        .offset = receipt->position,
+        .count = (u_int)count,
+    };
+    struct rpc_pending *pending = NULL;
+    enum outcome outcome = rpc_client_begin(client, FSPROC_DOWNLOAD, (xdrproc_t)xdr_fs_download_args, &args,
+                                            NULL, &pending, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    flights_add(&receipt->flights, client, pending, receipt->position, count);
+    receipt->position += count;
+    return OUTCOME_OK;
+}
+
+static enum outcome fill_window(struct receipt *receipt, struct failure *why)
+{
+    if (!receipt->begun)
+        return flights_oldest(&receipt->flights) ? OUTCOME_OK : ask(receipt, chunk_size(receipt), why);
+    while (flights_have_room(&receipt->flights) && receipt->position < receipt->entry.size) {
+        uint64_t left = receipt->entry.size - receipt->position;
+        size_t count = left < chunk_size(receipt) ? (size_t)left : chunk_size(receipt);
+        enum outcome outcome = ask(receipt, count, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    return OUTCOME_OK;
+}
+
+/* ---- answers ---- */
+
+static enum outcome check_version(struct receipt *receipt, const fs_download *answer, struct failure *why)
+{
+    struct fileshare_entry entry;
+    enum outcome outcome = translate_entry(&answer->entry, &entry, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    struct id version = translate_id_private(&entry.version);
+    if (receipt->begun || !id_is_none(&receipt->version)) {
+        if (!id_equal(&version, &receipt->version) || (receipt->begun && entry.size != receipt->entry.size))
+            return failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server answers for another version",
+                               receipt->download->act);
+    }
+    if (!receipt->begun) {
+        receipt->entry = entry;
+        receipt->version = version;
+        receipt->begun = true;
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome take_answer(struct receipt *receipt, const fs_download *answer, struct failure *why)
+{
+    struct flight asked = *flights_oldest(&receipt->flights);
+    enum outcome outcome = check_version(receipt, answer, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    size_t got = answer->content.fs_data_len;
+    uint64_t left = receipt->entry.size - asked.offset;
+    size_t due = left < asked.count ? (size_t)left : asked.count;
+    if (got > due || (got == 0 && due > 0))
+        return failure_set(why, OUTCOME_PROTOCOL,
+                           "cannot %s: the server sends %zu bytes where %zu were asked for",
+                           receipt->download->act, got, due);
+    outcome = take_bytes(receipt, &answer->content, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (got == due)
+        flights_widen(&receipt->flights);
+    return OUTCOME_OK;
+}
+
+static enum outcome answer_outcome(const struct receipt *receipt, const fs_download_res *res,
+                                   struct failure *why)
+{
+    if (res->status == FS_STALE)
+        return failure_set(
+            why, OUTCOME_STALE,
+            "cannot %s: that version is no longer kept by the server; the newest may be another",
+            receipt->download->act);
+    return translate_outcome(res->status, &res->fs_download_res_u.failure.reason, receipt->download->act,
+                             why);
+}
+
+static enum outcome take_reply(struct receipt *receipt, struct failure *why)
+{
+    struct flights *flights = &receipt->flights;
+    fs_download_res res = {0};
+    enum outcome outcome = rpc_client_await(flights->client, flights_oldest(flights)->pending,
+                                            (xdrproc_t)xdr_fs_download_res, &res, why);
+    if (outcome == OUTCOME_OK) {
+        receipt->download->session->served = true;
+        outcome = answer_outcome(receipt, &res, why);
+    }
+    if (outcome == OUTCOME_OK)
+        outcome = take_answer(receipt, &res.fs_download_res_u.download, why);
+    xdr_free((xdrproc_t)xdr_fs_download_res, &res);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    flights_end_oldest(flights);
+    struct flight *next = flights_oldest(flights);
+    /* After a short answer the others do not fit any more; after the first one the file may be at its end. */
+    if (!next || next->offset != receipt->written) {
+        flights_drop(flights);
+        receipt->position = receipt->written;
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome receive_round(struct receipt *receipt, struct failure *why)
+{
+    flights_init(&receipt->flights);
+    receipt->position = receipt->written;
+    enum outcome outcome = session_ready(receipt->download->session, why);
+    while (outcome == OUTCOME_OK) {
+        outcome = stop_check(&receipt->download->session->stop, why);
+        if (outcome == OUTCOME_OK)
+            outcome = fill_window(receipt, why);
+        if (outcome == OUTCOME_OK && !flights_oldest(&receipt->flights))
+            break;
+        if (outcome == OUTCOME_OK)
+            outcome = take_reply(receipt, why);
+    }
+    flights_drop(&receipt->flights);
+    return outcome;
+}
+
+static enum outcome check_digest(const struct receipt *receipt, struct failure *why)
+{
+    struct digest_value digest = digest_value(receipt->digest);
+    if (memcmp(digest.octets, receipt->entry.digest, sizeof digest.octets) == 0)
+        return OUTCOME_OK;
+    return failure_set(why, OUTCOME_CORRUPT, "cannot %s: the bytes that came do not match the file's digest",
+                       receipt->download->act);
+}
+
+static enum outcome receive(struct receipt *receipt, struct failure *why)
+{
+    struct fileshare *session = receipt->download->session;
+    struct retry retry;
+    retry_init(&retry);
+    uint64_t best = 0;
+    for (;;) {
+        enum outcome outcome = receive_round(receipt, why);
+        if (outcome == OUTCOME_OK)
+            return check_digest(receipt, why);
+        if (stop_is_asked(&session->stop))
+            outcome = stop_check(&session->stop, why);
+        if (receipt->written > best) {
+            best = receipt->written;
+            retry_reset(&retry);
+        }
+        if (!retry_again(&retry, session, &outcome, why))
+            return outcome;
+    }
+}
+
+static void digest_free_at(struct digest **digest)
+{
+    digest_free(*digest);
+}
+
+enum outcome download_receive(const struct download *download, struct fileshare_entry *out,
+                              struct failure *why)
+{
+    struct stat status;
+    scoped(digest_free_at) struct digest *digest = digest_new();
+    if (!digest)
+        return failure_set(why, OUTCOME_NOMEM, "cannot %s: no memory", download->act);
+    struct receipt receipt = {
+        .download = download,
+        .version = download->version,
+        .digest = digest,
+        .is_file = fstat(download->fd, &status) == 0 && S_ISREG(status.st_mode),
+    };
+    enum outcome outcome = receive(&receipt, why);
+    if (outcome == OUTCOME_OK)
+        *out = receipt.entry;
+    return outcome;
+}

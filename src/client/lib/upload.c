@@ -1,0 +1,366 @@
+#include "client/lib/upload.h"
+
+#include "base/scoped.h"
+#include "client/lib/flight.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    STALLS_MAX = 64,     /* rewinds in a row without a byte of progress */
+    QUIET_MS = 20 * 1000 /* a slow pipe: say something to the server so often */
+};
+
+/* ---- one call ---- */
+
+static enum outcome send_small(const struct upload *upload, size_t size, struct fileshare_entry *out,
+                               struct failure *why)
+{
+    scoped_free uint8_t *bytes = malloc(size > 0 ? size : 1);
+    if (!bytes)
+        return failure_set(why, OUTCOME_NOMEM, "cannot %s: no memory", upload->act);
+    enum outcome outcome = content_copy(upload->content, 0, bytes, size, why);
+    if (outcome == OUTCOME_OK)
+        outcome = content_settle(upload->content, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    struct digest_value digest = content_digest(upload->content);
+    struct id op = id_random();
+    fs_upload_args args = {
+        .op = translate_id(&op),
+        .name = translate_name(upload->name),
+        .policy = upload->policy,
+        .mtime = event_time_to_wire(upload->mtime),
+        .digest = translate_digest(&digest),
+        .content = {.fs_data_len = (u_int)size, .fs_data_val = (char *)bytes},
+    };
+    fs_entry_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD, fs_upload_args, &args, fs_entry_res, &res);
+    outcome = session_call(upload->session, &call, why);
+    if (outcome == OUTCOME_OK)
+        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->act, why);
+    if (outcome == OUTCOME_OK)
+        outcome = translate_entry(&res.fs_entry_res_u.entry, out, why);
+    session_call_end(&call);
+    if (outcome == OUTCOME_OK && upload->progress)
+        upload->progress(upload->context, size, size);
+    return outcome;
+}
+
+/* ---- many calls ---- */
+
+struct stream {
+    const struct upload *upload;
+    struct id id;
+    uint64_t position; /* next to be sent */
+    uint64_t sent;     /* the end of what was ever sent */
+    uint64_t held;     /* by the server, as far as we know */
+    unsigned stalls;
+    bool opened; /* the server has it, as far as we know */
+    struct flights flights;
+};
+
+struct chunk {
+    struct bulk_source source;
+    struct content *content;
+    uint64_t offset;
+    enum outcome outcome;
+    struct failure why;
+};
+
+static bool chunk_fill(struct bulk_source *source, void *to, size_t count)
+{
+    struct chunk *chunk = (struct chunk *)source;
+    chunk->outcome = content_copy(chunk->content, chunk->offset, to, count, &chunk->why);
+    return chunk->outcome == OUTCOME_OK;
+}
+
+static enum outcome send_chunk(struct stream *stream, size_t count, struct failure *why)
+{
+    struct rpc_client *client = stream->upload->session->client;
+    struct chunk chunk = {{chunk_fill}, stream->upload->content, stream->position, OUTCOME_OK, {0}};
+    fs_upload_data_args args = {
+        .upload = translate_id(&stream->id),
+        .offset = stream->position,
+        .content = {.fs_data_len = (u_int)count, .fs_data_val = (char *)&chunk.source},
+    };
+    struct rpc_pending *pending = NULL;
+    enum outcome outcome = rpc_client_begin(client, FSPROC_UPLOAD_DATA, (xdrproc_t)xdr_fs_upload_data_args,
+                                            &args, &chunk.source, &pending, why);
+    if (outcome != OUTCOME_OK) {
+        if (chunk.outcome == OUTCOME_OK)
+            return outcome;
+        return failure_set(why, chunk.outcome, "%s", chunk.why.text);
+    }
+    flights_add(&stream->flights, client, pending, stream->position, count);
+    stream->position += count;
+    if (stream->position > stream->sent)
+        stream->sent = stream->position;
+    return OUTCOME_OK;
+}
+
+/* A pipe that gives nothing for long: the server shall not think that we are gone. */
+static enum outcome stay_in_touch(struct fileshare *session, struct failure *why)
+{
+    return rpc_client_outcome(session->client, fsproc_null_1(NULL, NULL, rpc_client_handle(session->client)),
+                              why);
+}
+
+static enum outcome fill_window(struct stream *stream, struct failure *why)
+{
+    size_t limit = stream->upload->session->greeting.data_max;
+    size_t want = limit < FLIGHT_BYTES ? limit : FLIGHT_BYTES;
+    while (flights_have_room(&stream->flights)) {
+        size_t available = 0;
+        enum outcome outcome = content_peek(stream->upload->content, stream->position, want, QUIET_MS,
+                                            &available, why);
+        if (outcome == OUTCOME_TIMEOUT && stream->flights.count > 0)
+            return OUTCOME_OK;
+        if (outcome == OUTCOME_TIMEOUT) {
+            outcome = stay_in_touch(stream->upload->session, why);
+            if (outcome == OUTCOME_OK)
+                continue;
+        }
+        if (outcome != OUTCOME_OK || available == 0)
+            return outcome;
+        outcome = send_chunk(stream, available, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome await_oldest(struct stream *stream, fs_upload_data_res *res, struct failure *why)
+{
+    struct flights *flights = &stream->flights;
+    enum outcome outcome = rpc_client_await(flights->client, flights_oldest(flights)->pending,
+                                            (xdrproc_t)xdr_fs_upload_data_res, res, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    stream->upload->session->served = true;
+    if (res->status == FS_OK || res->status == FS_OFFSET) {
+        if (res->held > stream->sent)
+            return failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server holds more than was sent",
+                               stream->upload->act);
+        if (res->held > stream->held) {
+            stream->held = res->held;
+            stream->stalls = 0;
+        }
+        return OUTCOME_OK;
+    }
+    return translate_outcome(res->status, &res->reason, stream->upload->act, why);
+}
+
+/* Some bytes went in vain: hears all that is under way, then goes on from what is held. */
+static enum outcome rewind_to_held(struct stream *stream, struct failure *why)
+{
+    while (flights_oldest(&stream->flights)) {
+        fs_upload_data_res res = {0};
+        enum outcome outcome = await_oldest(stream, &res, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        flights_end_oldest(&stream->flights);
+    }
+    stream->position = stream->held;
+    flights_narrow(&stream->flights);
+    if (++stream->stalls > STALLS_MAX)
+        return failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server takes no more of it at byte %llu",
+                           stream->upload->act, (unsigned long long)stream->held);
+    return OUTCOME_OK;
+}
+
+static enum outcome take_reply(struct stream *stream, struct failure *why)
+{
+    const struct upload *upload = stream->upload;
+    fs_upload_data_res res = {0};
+    enum outcome outcome = await_oldest(stream, &res, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    flights_end_oldest(&stream->flights);
+    if (res.status == FS_OFFSET)
+        return rewind_to_held(stream, why);
+    flights_widen(&stream->flights);
+    if (upload->progress)
+        upload->progress(upload->context, stream->held, content_size(upload->content));
+    return OUTCOME_OK;
+}
+
+static enum outcome send_data(struct stream *stream, struct failure *why)
+{
+    for (;;) {
+        enum outcome outcome = stop_check(&stream->upload->session->stop, why);
+        if (outcome == OUTCOME_OK)
+            outcome = fill_window(stream, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        if (!flights_oldest(&stream->flights))
+            break;
+        outcome = take_reply(stream, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    return content_settle(stream->upload->content, why);
+}
+
+/* ---- rounds ---- */
+
+static void abort_upload(struct stream *stream)
+{
+    struct fileshare *session = stream->upload->session;
+    fs_upload_abort_args args = {.upload = translate_id(&stream->id)};
+    fs_done_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_ABORT, fs_upload_abort_args, &args, fs_done_res,
+                                            &res);
+    /* If it is not heard, the server drops the upload when it was idle for long enough. */
+    enum outcome ignored = session_try(session, &call, NULL);
+    (void)ignored;
+    session_call_end(&call);
+}
+
+/* Whether the server's held bytes are ours. */
+static enum outcome is_ours(const struct stream *stream, const fs_upload_state *state, bool *out,
+                            struct failure *why)
+{
+    struct content *content = stream->upload->content;
+    *out = true;
+    if (state->held == 0 || !content_is_file(content))
+        return OUTCOME_OK; /* a pipe's are compared by the digest of the COMMIT */
+    *out = false;
+    if (state->held > content_size(content) || state->digest.fs_digest_len != DIGEST_SIZE)
+        return OUTCOME_OK;
+    struct digest_value digest;
+    enum outcome outcome = content_digest_to(content, state->held, &digest, why);
+    if (outcome == OUTCOME_OK)
+        *out = memcmp(state->digest.fs_digest_val, digest.octets, DIGEST_SIZE) == 0;
+    return outcome;
+}
+
+static enum outcome take_state(struct stream *stream, const fs_upload_state *state, bool *again,
+                               struct fileshare_entry *out, struct failure *why)
+{
+    if (state->published)
+        return translate_entry(state->published, out, why);
+    bool ours = true;
+    enum outcome outcome = is_ours(stream, state, &ours, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (!ours && content_is_file(stream->upload->content)) {
+        *again = true;
+        return OUTCOME_OK;
+    }
+    stream->position = stream->held = state->held;
+    if (stream->sent < state->held)
+        stream->sent = state->held;
+    return OUTCOME_OK;
+}
+
+/* *published: the upload was committed before, and *out is its entry. */
+static enum outcome open_upload(struct stream *stream, bool *published, bool *again,
+                                struct fileshare_entry *out, struct failure *why)
+{
+    const struct upload *upload = stream->upload;
+    uint64_t size = content_size(upload->content);
+    fs_upload_open_args args = {
+        .upload = translate_id(&stream->id),
+        .name = translate_name(upload->name),
+        .policy = upload->policy,
+        .size_known = size != UINT64_MAX,
+        .size = size != UINT64_MAX ? size : 0,
+    };
+    fs_upload_open_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_OPEN, fs_upload_open_args, &args,
+                                            fs_upload_open_res, &res);
+    enum outcome outcome = session_try(upload->session, &call, why);
+    if (outcome == OUTCOME_OK)
+        outcome = translate_outcome(res.status, &res.fs_upload_open_res_u.failure.reason, upload->act, why);
+    if (outcome == OUTCOME_OK) {
+        stream->opened = true;
+        *published = res.fs_upload_open_res_u.state.published != NULL;
+        outcome = take_state(stream, &res.fs_upload_open_res_u.state, again, out, why);
+    }
+    session_call_end(&call);
+    return outcome;
+}
+
+static enum outcome commit_upload(struct stream *stream, struct fileshare_entry *out, struct failure *why)
+{
+    const struct upload *upload = stream->upload;
+    struct digest_value digest = content_digest(upload->content);
+    fs_upload_commit_args args = {
+        .upload = translate_id(&stream->id),
+        .size = content_size(upload->content),
+        .digest = translate_digest(&digest),
+        .mtime = event_time_to_wire(upload->mtime),
+    };
+    fs_entry_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_COMMIT, fs_upload_commit_args, &args, fs_entry_res,
+                                            &res);
+    enum outcome outcome = session_try(upload->session, &call, why);
+    if (outcome == OUTCOME_OK)
+        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->act, why);
+    if (outcome == OUTCOME_OK)
+        outcome = translate_entry(&res.fs_entry_res_u.entry, out, why);
+    session_call_end(&call);
+    return outcome;
+}
+
+static enum outcome send_round(struct stream *stream, struct fileshare_entry *out, struct failure *why)
+{
+    bool published = false, again = false;
+    enum outcome outcome = open_upload(stream, &published, &again, out, why);
+    if (outcome == OUTCOME_OK && again) {
+        abort_upload(stream);
+        stream->id = id_random();
+        stream->position = stream->held = stream->sent = 0;
+        again = false;
+        outcome = open_upload(stream, &published, &again, out, why);
+        if (outcome == OUTCOME_OK && again)
+            outcome = failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server holds bytes of a new upload",
+                                  stream->upload->act);
+    }
+    if (outcome != OUTCOME_OK || published)
+        return outcome;
+    outcome = send_data(stream, why);
+    return outcome == OUTCOME_OK ? commit_upload(stream, out, why) : outcome;
+}
+
+static enum outcome send_large(const struct upload *upload, struct fileshare_entry *out, struct failure *why)
+{
+    struct stream stream = {.upload = upload, .id = id_random()};
+    struct retry retry;
+    retry_init(&retry);
+    uint64_t best = 0;
+    for (;;) {
+        flights_init(&stream.flights);
+        stream.stalls = 0;
+        enum outcome outcome = send_round(&stream, out, why);
+        flights_drop(&stream.flights);
+        if (outcome == OUTCOME_OK)
+            return OUTCOME_OK;
+        if (stop_is_asked(&upload->session->stop))
+            outcome = stop_check(&upload->session->stop, why);
+        if (stream.held > best) {
+            best = stream.held;
+            retry_reset(&retry);
+        }
+        if (retry_again(&retry, upload->session, &outcome, why))
+            continue;
+        if (outcome == OUTCOME_STOPPED)
+            stop_take(&upload->session->stop); /* who asks once more stops the abort, too */
+        if (stream.opened && outcome != OUTCOME_UNREACHABLE && outcome != OUTCOME_TIMEOUT)
+            abort_upload(&stream);
+        return outcome;
+    }
+}
+
+enum outcome upload_send(const struct upload *upload, struct fileshare_entry *out, struct failure *why)
+{
+    size_t limit = upload->session->greeting.data_max;
+    size_t small = limit < FLIGHT_BYTES ? limit : FLIGHT_BYTES;
+    size_t available = 0;
+    enum outcome outcome = content_peek(upload->content, 0, small + 1, UINT32_MAX, &available, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    return available <= small ? send_small(upload, available, out, why) : send_large(upload, out, why);
+}

@@ -1,15 +1,11 @@
-#include "server/delivery/delivery.h"
+#include "server/delivery/delivery_inside.h"
 
 #include "base/log.h"
 #include "base/scoped.h"
-#include "rpc/backoff.h"
-#include "rpc/server.h"
 #include "server/delivery/route.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,48 +14,9 @@
 
 enum {
     MS = 1000000,
-    PORT_MIN = 1024,
-    RESULTS_A_TURN = 16, /* reported before new mailboxes are claimed again: a report waits for the disk */
-    WAIT_MAX_MS = 5000,  /* the store's event_fd is a hint that may be lost */
-    TROUBLE_MS = 1000,   /* until a store that failed is asked again */
+    WAIT_MAX_MS = 5000, /* the store's event_fd is a hint that may be lost */
+    TROUBLE_MS = 1000,  /* until a store that failed is asked again */
     LEASE_MARGIN_S = 30,
-};
-
-/* A mailbox that was claimed and given to the sender. */
-struct flight {
-    struct id mailbox;
-    uint64_t token;
-    uint64_t before, last; /* the batch's numbers lie after `before`, and `last` is one of them */
-    uint32_t attempts;
-    uint32_t count;
-    unsigned next_free; /* in the list of free ones */
-};
-
-/*
- * attach_lock is held while a route is looked at and replaced, so that of two
- * processes one gets the mailbox. Order: attach_lock, then the sender's. The
- * results' lock is taken alone.
- */
-struct delivery {
-    struct delivery_options options;
-    struct sender *sender;
-    pthread_mutex_t attach_lock;
-    int wake;
-    _Atomic bool stopping;
-    bool started;
-    pthread_t thread;
-
-    pthread_mutex_t results_lock; /* guards the ring; it has room for every flight */
-    struct sender_result *results;
-    size_t results_at, results_count;
-
-    /* the thread's own, and delivery_stop's after it */
-    struct flight *flights; /* limits.deliveries of them; a batch's token is its index */
-    unsigned first_free, flight_count;
-    struct store_event *claimed;
-    struct event *events;
-
-    _Atomic uint64_t batches, acknowledged, retries, dialback, reversed;
 };
 
 /* ---- what is the store's, as the callback side has it ---- */
@@ -100,125 +57,9 @@ void delivery_event(const struct store_event *from, struct event *out)
         delivery_entry(&from->entry, &out->entry);
 }
 
-/* ---- flights ---- */
-
-static enum outcome make_flights(struct delivery *delivery, struct failure *why)
-{
-    unsigned count = delivery->options.limits.deliveries;
-    delivery->flights = calloc(count, sizeof *delivery->flights);
-    delivery->results = calloc(count, sizeof *delivery->results);
-    delivery->claimed = calloc(FS_EVENTS_MAX, sizeof *delivery->claimed);
-    delivery->events = calloc(FS_EVENTS_MAX, sizeof *delivery->events);
-    if (!delivery->flights || !delivery->results || !delivery->claimed || !delivery->events)
-        return failure_set(why, OUTCOME_NOMEM, "no memory for %u deliveries", count);
-    for (unsigned i = 0; i < count; i++)
-        delivery->flights[i].next_free = i + 1;
-    return OUTCOME_OK;
-}
-
-static unsigned take_flight(struct delivery *delivery)
-{
-    unsigned taken = delivery->first_free;
-    delivery->first_free = delivery->flights[taken].next_free;
-    delivery->flight_count++;
-    return taken;
-}
-
-static void give_flight(struct delivery *delivery, unsigned flight)
-{
-    delivery->flights[flight].next_free = delivery->first_free;
-    delivery->first_free = flight;
-    delivery->flight_count--;
-}
-
 static void wake(struct delivery *delivery)
 {
     (void)eventfd_write(delivery->wake, 1);
-}
-
-/* Of the sender, on its thread: a report waits for the disk, so it is left to ours. */
-static void take_result(void *context, const struct sender_result *result)
-{
-    struct delivery *delivery = context;
-    {
-        scoped_lock(&delivery->results_lock);
-        size_t room = delivery->options.limits.deliveries;
-        delivery->results[(delivery->results_at + delivery->results_count++) % room] = *result;
-    }
-    wake(delivery);
-}
-
-static bool next_result(struct delivery *delivery, struct sender_result *out)
-{
-    scoped_lock(&delivery->results_lock);
-    if (delivery->results_count == 0)
-        return false;
-    *out = delivery->results[delivery->results_at];
-    delivery->results_at = (delivery->results_at + 1) % delivery->options.limits.deliveries;
-    delivery->results_count--;
-    return true;
-}
-
-/* ---- reports to the store ---- */
-
-static void complain(enum outcome outcome, const struct failure *why)
-{
-    static struct log_limit limit;
-    if (outcome != OUTCOME_OK && log_allowed(&limit, 6))
-        log_warning("delivery: %s", why->text);
-}
-
-static void retry(struct delivery *delivery, const struct id *mailbox, uint64_t token, uint32_t milliseconds)
-{
-    struct failure why;
-    const struct store_acts *acts = delivery->options.store->acts;
-    atomic_fetch_add(&delivery->retries, 1);
-    complain(acts->pending_retry(delivery->options.store, mailbox, token, milliseconds, &why), &why);
-}
-
-static uint32_t pause_after(const struct delivery *delivery, uint32_t attempts)
-{
-    return backoff_after(delivery->options.retry_first_ms, delivery->options.retry_last_ms, attempts);
-}
-
-static void acknowledge(struct delivery *delivery, const struct flight *flight,
-                        const struct sender_result *result)
-{
-    struct failure why;
-    const struct store_acts *acts = delivery->options.store->acts;
-    /* Numbers may have gaps: of a batch acknowledged in part no more is known. */
-    uint64_t span = result->acknowledged - flight->before;
-    bool whole = result->acknowledged == flight->last || span > flight->count;
-    atomic_fetch_add(&delivery->acknowledged, whole ? flight->count : span);
-    atomic_fetch_add(&delivery->batches, 1);
-    atomic_fetch_add(result->route == SENDER_DIALBACK ? &delivery->dialback : &delivery->reversed, 1);
-    complain(acts->pending_done(delivery->options.store, &flight->mailbox, flight->token,
-                                result->acknowledged, &why),
-             &why);
-}
-
-static void report(struct delivery *delivery, const struct sender_result *result)
-{
-    struct flight flight = delivery->flights[result->token];
-    give_flight(delivery, (unsigned)result->token);
-    if (result->outcome == OUTCOME_OK && result->acknowledged > flight.before)
-        acknowledge(delivery, &flight, result);
-    else if (result->outcome == OUTCOME_DENIED) /* nobody there wants this mailbox: an ATTACH will say so */
-        retry(delivery, &flight.mailbox, flight.token, delivery->options.retry_last_ms);
-    else if (result->outcome != OUTCOME_STOPPED) /* a claim lapses by itself */
-        retry(delivery, &flight.mailbox, flight.token, pause_after(delivery, flight.attempts));
-}
-
-/* At most `limit`; returns whether there may be more. */
-static bool report_some(struct delivery *delivery, unsigned limit)
-{
-    struct sender_result result;
-    for (unsigned i = 0; i < limit; i++) {
-        if (!next_result(delivery, &result))
-            return false;
-        report(delivery, &result);
-    }
-    return true;
 }
 
 /* ---- claims ---- */
@@ -251,8 +92,7 @@ static enum outcome prepare_route(struct delivery *delivery, const struct store_
 
 static void dispatch(struct delivery *delivery, const struct store_claim *claim)
 {
-    unsigned index = take_flight(delivery);
-    delivery->flights[index] = (struct flight){
+    const struct flight flight = {
         .mailbox = claim->mailbox,
         .token = claim->token,
         .before = delivery->claimed[0].number - 1,
@@ -260,6 +100,7 @@ static void dispatch(struct delivery *delivery, const struct store_claim *claim)
         .attempts = claim->attempts,
         .count = (uint32_t)claim->count,
     };
+    unsigned index = reports_begin(&delivery->reports, &flight);
     for (size_t i = 0; i < claim->count; i++)
         delivery_event(&delivery->claimed[i], &delivery->events[i]);
     struct failure why;
@@ -270,18 +111,18 @@ static void dispatch(struct delivery *delivery, const struct store_claim *claim)
     if (outcome == OUTCOME_OK)
         return;
     log_debug("delivery: %s", why.text);
-    give_flight(delivery, index);
+    reports_drop(&delivery->reports, index);
     bool passes = outcome == OUTCOME_LIMIT || outcome == OUTCOME_HELD || outcome == OUTCOME_NOMEM;
-    retry(delivery, &claim->mailbox, claim->token,
-          passes ? delivery->options.retry_first_ms : pause_after(delivery, claim->attempts));
+    reports_retry(&delivery->reports, &claim->mailbox, claim->token,
+                  passes ? delivery->options.retry_first_ms
+                         : reports_pause(&delivery->reports, claim->attempts));
 }
 
 /* Claims until nothing is due or every flight is taken; returns how long there is nothing to do. */
 static int claim_all(struct delivery *delivery)
 {
     struct store *store = delivery->options.store;
-    while (delivery->flight_count < delivery->options.limits.deliveries &&
-           !atomic_load(&delivery->stopping)) {
+    while (!reports_is_full(&delivery->reports) && !atomic_load(&delivery->stopping)) {
         struct store_claim claim;
         struct failure why;
         int64_t due = INT64_MAX;
@@ -292,7 +133,7 @@ static int claim_all(struct delivery *delivery)
             continue;
         }
         if (outcome != OUTCOME_ABSENT) {
-            complain(outcome, &why);
+            reports_complain(outcome, &why);
             return TROUBLE_MS;
         }
         int64_t left = due == INT64_MAX ? INT64_MAX : due - clock_elapsed(delivery->options.clock);
@@ -321,13 +162,23 @@ static void wait_for_news(struct delivery *delivery, int milliseconds)
 static void *run(void *context)
 {
     struct delivery *delivery = context;
-    while (!atomic_load(&delivery->stopping)) {
-        int pause = claim_all(delivery);
-        if (report_some(delivery, RESULTS_A_TURN))
-            pause = 0;
-        wait_for_news(delivery, pause);
-    }
+    while (!atomic_load(&delivery->stopping))
+        wait_for_news(delivery, claim_all(delivery));
     return NULL;
+}
+
+static enum outcome make_room(struct delivery *delivery, struct failure *why)
+{
+    const struct delivery_options *options = &delivery->options;
+    delivery->claimed = calloc(FS_EVENTS_MAX, sizeof *delivery->claimed);
+    delivery->events = calloc(FS_EVENTS_MAX, sizeof *delivery->events);
+    delivery->reports.retry_first_ms = options->retry_first_ms;
+    delivery->reports.retry_last_ms = options->retry_last_ms;
+    enum outcome outcome = reports_init(&delivery->reports, options->store, options->limits.deliveries,
+                                        delivery->wake, why);
+    if (outcome == OUTCOME_OK && (!delivery->claimed || !delivery->events))
+        outcome = failure_set(why, OUTCOME_NOMEM, "no memory for deliveries");
+    return outcome;
 }
 
 enum outcome delivery_new(const struct delivery_options *options, struct delivery **out, struct failure *why)
@@ -337,20 +188,19 @@ enum outcome delivery_new(const struct delivery_options *options, struct deliver
         return failure_set(why, OUTCOME_NOMEM, "no memory for deliveries");
     delivery->options = *options;
     pthread_mutex_init(&delivery->attach_lock, NULL);
-    pthread_mutex_init(&delivery->results_lock, NULL);
     delivery->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum outcome outcome = OUTCOME_OK;
     if (delivery->wake < 0)
         outcome = failure_system(why, OUTCOME_FAULT, errno, "can't make an eventfd");
     if (outcome == OUTCOME_OK)
-        outcome = make_flights(delivery, why);
+        outcome = make_room(delivery, why);
     const struct sender_options sender = {
         .server = options->server,
         .clock = options->clock,
         .instance = options->store->acts->instance(options->store),
         .limits = options->limits,
-        .done = take_result,
-        .context = delivery,
+        .done = reports_take,
+        .context = &delivery->reports,
     };
     if (outcome == OUTCOME_OK)
         outcome = sender_new(&sender, &delivery->sender, why);
@@ -362,20 +212,15 @@ enum outcome delivery_new(const struct delivery_options *options, struct deliver
     return OUTCOME_OK;
 }
 
-enum outcome delivery_start(struct delivery *delivery, struct failure *why)
+static enum outcome start_thread(struct delivery *delivery, struct failure *why)
 {
-    enum outcome outcome = sender_start(delivery->sender, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
     int error = pthread_create(&delivery->thread, NULL, run, delivery);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0) {
-        sender_stop(delivery->sender);
+    if (error != 0)
         return failure_system(why, OUTCOME_FAULT, error, "can't start the delivery's thread");
-    }
     pthread_setname_np(delivery->thread, "delivery");
     delivery->started = true;
     return OUTCOME_OK;
@@ -389,9 +234,19 @@ void delivery_stop(struct delivery *delivery)
         pthread_join(delivery->thread, NULL);
     delivery->started = false;
     sender_stop(delivery->sender);
-    /* What was acknowledged up to now counts. */
-    while (report_some(delivery, RESULTS_A_TURN))
-        ;
+    reports_stop(&delivery->reports); /* what was acknowledged up to now counts */
+}
+
+enum outcome delivery_start(struct delivery *delivery, struct failure *why)
+{
+    enum outcome outcome = reports_start(&delivery->reports, why);
+    if (outcome == OUTCOME_OK)
+        outcome = sender_start(delivery->sender, why);
+    if (outcome == OUTCOME_OK)
+        outcome = start_thread(delivery, why);
+    if (outcome != OUTCOME_OK)
+        delivery_stop(delivery);
+    return outcome;
 }
 
 void *delivery_free(struct delivery *delivery)
@@ -401,161 +256,21 @@ void *delivery_free(struct delivery *delivery)
     delivery->sender = sender_free(delivery->sender);
     if (delivery->wake >= 0)
         close(delivery->wake);
-    free(delivery->flights);
-    free(delivery->results);
+    reports_fini(&delivery->reports);
     free(delivery->claimed);
     free(delivery->events);
     pthread_mutex_destroy(&delivery->attach_lock);
-    pthread_mutex_destroy(&delivery->results_lock);
     free(delivery);
     return NULL;
-}
-
-/* ---- routes ---- */
-
-/* Whoever comes by a Unix socket is on this machine. */
-static enum outcome dialled_address(const struct address *seen, uint16_t port, struct address *out,
-                                    struct failure *why)
-{
-    *out = *seen;
-    enum outcome outcome = address_is_local(seen) ? address_ip("127.0.0.1", 0, out, why) : OUTCOME_OK;
-    if (outcome == OUTCOME_OK)
-        address_set_port(out, port);
-    return outcome;
-}
-
-static enum outcome make_route(const struct rpc_call *call, const struct delivery_callback *callback,
-                               struct sender_route *out, struct failure *why)
-{
-    if (callback->program != 0 &&
-        (callback->program < FS_TRANSIENT_MIN || callback->program > FS_TRANSIENT_MAX))
-        return failure_set(why, OUTCOME_INVALID,
-                           "callback program 0x%x is not in the transient range 0x%x to 0x%x",
-                           callback->program, FS_TRANSIENT_MIN, FS_TRANSIENT_MAX);
-    if (callback->program != 0 && callback->has_port && callback->port < PORT_MIN)
-        return failure_set(why, OUTCOME_INVALID, "the callback port is %u, at least %d it must be",
-                           callback->port, PORT_MIN);
-    struct sender_route route = {
-        .program = callback->program,
-        .ask_rpcbind = callback->program != 0 && !callback->has_port,
-        .proof = callback->proof,
-        .ticket = callback->ticket,
-        .connection = callback->reversed ? rpc_call_connection(call) : 0,
-    };
-    enum outcome outcome = OUTCOME_OK;
-    if (route.program != 0)
-        outcome = dialled_address(rpc_call_peer(call), callback->has_port ? callback->port : 0, &route.peer,
-                                  why);
-    if (outcome == OUTCOME_OK && route.program != 0)
-        outcome = dialled_address(rpc_call_local(call), 0, &route.local, why);
-    if (outcome == OUTCOME_OK)
-        *out = route;
-    return outcome;
-}
-
-/* The connection takes no more CALLs, unless another mailbox's go over it. */
-static void leave_connection(struct delivery *delivery, uint64_t connection)
-{
-    if (connection != 0 && !sender_uses(delivery->sender, connection))
-        rpc_server_detach(delivery->options.server, connection);
-}
-
-static enum outcome take_connection(struct delivery *delivery, const struct sender_route *route,
-                                    struct failure *why)
-{
-    if (route->connection == 0)
-        return OUTCOME_OK;
-    return rpc_server_attach(delivery->options.server, route->connection,
-                             route->program != 0 ? route->program : FILESHARE_CALLBACK_PROG,
-                             FILESHARE_CALLBACK_V1, why);
-}
-
-/* Of two processes one has the mailbox: the one that lives and was first. */
-static enum outcome replace_route(struct delivery *delivery, const struct id *mailbox, uint64_t caller,
-                                  const struct sender_route *route, struct sender_route *before,
-                                  struct failure *why)
-{
-    scoped_lock(&delivery->attach_lock);
-    bool known = sender_route_of(delivery->sender, mailbox, before);
-    if (known && before->connection != caller && !id_equal_secret(&before->ticket, &route->ticket) &&
-        sender_is_living(delivery->sender, mailbox))
-        return failure_set(why, OUTCOME_HELD, "another process listens for this mailbox");
-    if (route->program != 0 || route->connection != 0)
-        return sender_prove(delivery->sender, mailbox, route, why);
-    sender_forget(delivery->sender, mailbox);
-    return OUTCOME_OK;
-}
-
-static enum outcome keep_route(struct delivery *delivery, const struct id *mailbox,
-                               const struct sender_route *route, struct store_mailbox *out,
-                               struct failure *why)
-{
-    uint8_t bytes[ROUTE_SIZE_MAX];
-    bool leads = route->program != 0 || route->connection != 0;
-    size_t size = leads ? route_encode(route, bytes) : 0;
-    struct store *store = delivery->options.store;
-    return store->acts->mailbox_route(store, mailbox, bytes, size, out, why);
-}
-
-enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *call, const struct id *mailbox,
-                             const struct delivery_callback *callback, enum sender_state *state,
-                             struct store_mailbox *out, struct failure *why)
-{
-    struct sender_route route, before = {.connection = 0};
-    enum outcome outcome = make_route(call, callback, &route, why);
-    if (outcome == OUTCOME_OK)
-        outcome = take_connection(delivery, &route, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    outcome = replace_route(delivery, mailbox, rpc_call_connection(call), &route, &before, why);
-    if (outcome != OUTCOME_OK) {
-        leave_connection(delivery, route.connection);
-        return outcome;
-    }
-    if (before.connection != route.connection)
-        leave_connection(delivery, before.connection);
-    /* It may have closed, or been left by another mailbox, before the sender knew it. */
-    if (take_connection(delivery, &route, NULL) != OUTCOME_OK)
-        sender_connection_closed(delivery->sender, route.connection);
-    outcome = keep_route(delivery, mailbox, &route, out, why);
-    if (outcome == OUTCOME_OK)
-        *state = sender_state_of(delivery->sender, mailbox);
-    return outcome;
-}
-
-enum outcome delivery_detach(struct delivery *delivery, const struct id *mailbox, bool forget,
-                             struct failure *why)
-{
-    struct sender_route before = {.connection = 0};
-    struct store *store = delivery->options.store;
-    struct store_mailbox left;
-    {
-        scoped_lock(&delivery->attach_lock);
-        (void)sender_route_of(delivery->sender, mailbox, &before);
-        sender_forget(delivery->sender, mailbox);
-    }
-    leave_connection(delivery, before.connection);
-    return forget ? store->acts->mailbox_forget(store, mailbox, why)
-                  : store->acts->mailbox_route(store, mailbox, NULL, 0, &left, why);
-}
-
-enum sender_state delivery_state(struct delivery *delivery, const struct id *mailbox)
-{
-    return sender_state_of(delivery->sender, mailbox);
-}
-
-void delivery_connection_closed(void *delivery, uint64_t connection)
-{
-    sender_connection_closed(((struct delivery *)delivery)->sender, connection);
 }
 
 void delivery_count(struct delivery *delivery, struct delivery_counters *out)
 {
     *out = (struct delivery_counters){
-        .batches = atomic_load(&delivery->batches),
-        .events = atomic_load(&delivery->acknowledged),
-        .retries = atomic_load(&delivery->retries),
-        .dialback = atomic_load(&delivery->dialback),
-        .reversed = atomic_load(&delivery->reversed),
+        .batches = atomic_load(&delivery->reports.batches),
+        .events = atomic_load(&delivery->reports.events),
+        .retries = atomic_load(&delivery->reports.retries),
+        .dialback = atomic_load(&delivery->reports.dialback),
+        .reversed = atomic_load(&delivery->reports.reversed),
     };
 }

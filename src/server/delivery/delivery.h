@@ -5,9 +5,10 @@
  *         -> delivery_free
  *
  * One thread of its own takes due mailboxes from the store (pending_claim) as
- * its event_fd or the time tells, gives them to the sender, and reports what
- * became of them (pending_done, pending_retry with back-off). A mailbox's route
- * is kept in the store too, so that it is dialled again after a restart.
+ * its event_fd or the time tells, and gives them to the sender; a few others
+ * report what became of them (pending_done, pending_retry with back-off). A
+ * mailbox's route is kept in the store too, so that it is dialled again after a
+ * restart.
  *
  * Threads: attach, detach, state, closed from any thread.
  */
@@ -48,8 +49,12 @@ struct delivery_callback {
 };
 
 /*
- * Gives a mailbox its way back. INVALID (program or port out of range); HELD if
- * another living connection holds it with another ticket; what the store says.
+ * Gives a mailbox its way back; *state is the route in use now, *out what waits.
+ * INVALID (program or port out of range); ABSENT (the call's connection is gone);
+ * HELD if another process has it: one with another ticket, whose connection or
+ * callback program lives. The same ticket, or the same connection, takes it over.
+ * Reversed calls go to callback->program, or, if that is 0, to the number that
+ * FILESHARE_CALLBACK_PROG has in the .x. Besides, what the store says.
  */
 must_check enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *call,
                                         const struct id *mailbox, const struct delivery_callback *callback,

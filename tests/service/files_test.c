@@ -178,7 +178,8 @@ static void an_unidentified_caller_gets_null_and_hello_only(void **state)
     char none = 0;
 
     (void)state;
-    assert_int_equal(desk_try(&desk, -1, FSPROC_NULL, (xdrproc_t)xdr_void, &none, (xdrproc_t)xdr_void, &none),
+    assert_int_equal(desk_try(&desk, -1, FSPROC_NULL, (xdrproc_t)(void (*)(void))xdr_void, &none,
+                              (xdrproc_t)(void (*)(void))xdr_void, &none),
                      OUTCOME_OK);
     assert_int_equal(desk_try(&desk, -1, FSPROC_HELLO, (xdrproc_t)xdr_fs_hello_args, &hello,
                               (xdrproc_t)xdr_fs_hello_res, &answer),

@@ -187,7 +187,7 @@ static void test_every_answer(void **state)
         const struct answer *answer = &answers[i];
         for (size_t count = 0; count <= answer->count; count++) {
             uint8_t *bytes = wire(answer->words, count);
-            struct record record = {bytes, count * 4, count * 4};
+            struct record record = {.bytes = bytes, .size = count * 4, .capacity = count * 4};
             struct failure why = {0};
             uint32_t low = 99, high = 99;
             XDR xdrs;

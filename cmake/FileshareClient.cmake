@@ -14,10 +14,13 @@ install(TARGETS libfileshare LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/fileshare/fileshare.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fileshare)
 install(FILES ${PROJECT_BINARY_DIR}/fileshare.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
-if(EXISTS ${PROJECT_SOURCE_DIR}/src/client/cli/main.c)
-    file(GLOB cli_sources CONFIGURE_DEPENDS src/client/cli/*.c)
-    add_executable(fileshare-client ${cli_sources})
-    target_link_libraries(fileshare-client PRIVATE fileshare_warnings fs_client fs_base
-        PkgConfig::JANSSON PkgConfig::POPT)
-    install(TARGETS fileshare-client DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
+# All of the command line's client but main, so that tests can have it too.
+file(GLOB cli_sources CONFIGURE_DEPENDS src/client/cli/*.c)
+list(FILTER cli_sources EXCLUDE REGEX "/main\\.c$")
+add_library(fs_cli STATIC ${cli_sources})
+target_link_libraries(fs_cli PRIVATE fileshare_warnings PUBLIC fs_client fs_base PkgConfig::JANSSON)
+target_compile_definitions(fs_cli PUBLIC FILESHARE_LOCALEDIR="${CMAKE_INSTALL_FULL_LOCALEDIR}")
+
+add_executable(fileshare-client src/client/cli/main.c)
+target_link_libraries(fileshare-client PRIVATE fileshare_warnings fs_cli)
+install(TARGETS fileshare-client DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -1,0 +1,133 @@
+/*
+ * command: the one table of commands. It serves the command line, batches and
+ * the prompt, and makes the help of all three.
+ *
+ * A row names the options that its command has; they fill a struct choices,
+ * where all of them have their place. A new command is a row and a function.
+ */
+#pragma once
+
+#include "client/cli/client.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the options of a command filled in: zeros where they were not given. */
+struct choices {
+    const char *as;     /* --as NAME */
+    const char *to;     /* --to PREFIX/ */
+    const char *output; /* -o PATH|DIR/|- */
+    bool replace;
+    bool details; /* -l */
+    bool any;
+    unsigned count;
+    uint32_t timeout;  /* seconds */
+    uint32_t duration; /* --for, seconds */
+    bool get;
+    bool every;
+    bool exact;
+    bool json;
+    bool quiet;
+};
+
+/* What stands after the options: `count` texts. */
+struct arguments {
+    const char *const *rows;
+    size_t count;
+};
+
+enum choice {
+    CHOICE_END,
+    CHOICE_AS,
+    CHOICE_TO,
+    CHOICE_OUTPUT,
+    CHOICE_REPLACE,
+    CHOICE_DETAILS,
+    CHOICE_ANY,
+    CHOICE_COUNT,
+    CHOICE_TIMEOUT,
+    CHOICE_FOR,
+    CHOICE_GET,
+    CHOICE_EVERY,
+    CHOICE_EXACT,
+    CHOICE_JSON,
+    CHOICE_QUIET,
+    CHOICES, /* how many there are, with CHOICE_END */
+};
+
+enum { COMMAND_CHOICES = 8 };
+
+struct command {
+    const char *name;
+    const char *usage;   /* what follows it */
+    const char *summary; /* one line */
+    const char *more;    /* what its own help says besides, line for line; or NULL */
+    enum choice choices[COMMAND_CHOICES];
+    int origins;        /* of enum origin: where it is allowed */
+    size_t least, most; /* arguments */
+    bool alone;         /* needs no session */
+    enum exit_code (*run)(struct client *client, const struct choices *choices,
+                          const struct arguments *arguments);
+};
+
+/* Ended by a row without a name. In commands.c. */
+extern const struct command command_table[];
+
+/* The row, or NULL. */
+const struct command *command_find(const char *name);
+
+/* Runs words[0] with the others: the whole of it, up to flushed output. `count` is at least 1. */
+enum exit_code command_run(struct client *client, char *const *words, size_t count);
+
+/* The commands of these origins with their summaries, a line each, yours (free); NULL without memory. */
+char *command_list(int origins);
+
+/* Whether the text is meant as a glob. */
+bool command_is_glob(const struct choices *choices, const char *text);
+
+/* ---- the functions of the table, by file ---- */
+
+/* put.c, get.c */
+enum exit_code put_run(struct client *client, const struct choices *choices,
+                       const struct arguments *arguments);
+enum exit_code get_run(struct client *client, const struct choices *choices,
+                       const struct arguments *arguments);
+/* names.c */
+enum exit_code ls_run(struct client *client, const struct choices *choices,
+                      const struct arguments *arguments);
+enum exit_code stat_run(struct client *client, const struct choices *choices,
+                        const struct arguments *arguments);
+enum exit_code rm_run(struct client *client, const struct choices *choices,
+                      const struct arguments *arguments);
+enum exit_code mv_run(struct client *client, const struct choices *choices,
+                      const struct arguments *arguments);
+/* wait.c, listen.c */
+enum exit_code wait_run(struct client *client, const struct choices *choices,
+                        const struct arguments *arguments);
+enum exit_code listen_run(struct client *client, const struct choices *choices,
+                          const struct arguments *arguments);
+/* interests.c */
+enum exit_code interest_run(struct client *client, const struct choices *choices,
+                            const struct arguments *arguments);
+enum exit_code interests_run(struct client *client, const struct choices *choices,
+                             const struct arguments *arguments);
+enum exit_code renew_run(struct client *client, const struct choices *choices,
+                         const struct arguments *arguments);
+enum exit_code cancel_run(struct client *client, const struct choices *choices,
+                          const struct arguments *arguments);
+/* server.c */
+enum exit_code ping_run(struct client *client, const struct choices *choices,
+                        const struct arguments *arguments);
+enum exit_code status_run(struct client *client, const struct choices *choices,
+                          const struct arguments *arguments);
+/* prompt.c */
+enum exit_code connect_run(struct client *client, const struct choices *choices,
+                           const struct arguments *arguments);
+enum exit_code disconnect_run(struct client *client, const struct choices *choices,
+                              const struct arguments *arguments);
+enum exit_code quit_run(struct client *client, const struct choices *choices,
+                        const struct arguments *arguments);
+/* command.c */
+enum exit_code help_run(struct client *client, const struct choices *choices,
+                        const struct arguments *arguments);

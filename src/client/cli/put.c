@@ -1,0 +1,127 @@
+/* put: uploads files, each under a name of its own. */
+#include "client/cli/command.h"
+#include "client/cli/progress.h"
+#include "client/cli/translate.h"
+
+#include "base/duration.h"
+#include "base/name.h"
+#include "base/scoped.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum exit_code check(struct client *client, const struct choices *choices,
+                            const struct arguments *arguments)
+{
+    if (choices->as && choices->to)
+        return client_complain(client, EXIT_USAGE, NULL, _("--as and --to do not go together"));
+    if (choices->as && arguments->count > 1)
+        return client_complain(client, EXIT_USAGE, NULL, _("--as is for one file"));
+    if (choices->to && choices->to[0] == '\0')
+        return client_complain(client, EXIT_USAGE, NULL, _("--to wants a prefix, as reports/"));
+    for (size_t i = 0; i < arguments->count; i++) {
+        if (strcmp(arguments->rows[i], "-") != 0)
+            continue;
+        if (!choices->as)
+            return client_complain(client, EXIT_USAGE, "-", _("standard input has no name; say --as NAME"));
+        if (client->stdin_is_taken)
+            return client_complain(client, EXIT_USAGE, "-", _("commands are read from standard input"));
+    }
+    return EXIT_DONE;
+}
+
+/* dir/a goes as a. One byte too many is left to the library, which says what may be. */
+static const char *choose_name(const struct choices *choices, const char *path,
+                               char name[2 * FILESHARE_NAME_SIZE])
+{
+    const char *slash = strrchr(path, '/'), *leaf = slash ? slash + 1 : path;
+    if (choices->as)
+        return choices->as;
+    if (!choices->to)
+        return leaf;
+    bool ends = choices->to[strlen(choices->to) - 1] == '/';
+    snprintf(name, 2 * FILESHARE_NAME_SIZE, "%s%s%s", choices->to, ends ? "" : "/", leaf);
+    return name;
+}
+
+static enum exit_code open_file(struct client *client, const char *path, int *out_fd, int64_t *out_mtime)
+{
+    int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return client_complain(client, EXIT_LOCAL, path, "%s", strerror(errno));
+    struct stat about;
+    if (fstat(fd, &about) != 0 || S_ISDIR(about.st_mode)) {
+        int error = S_ISDIR(about.st_mode) ? EISDIR : errno;
+        close(fd);
+        return client_complain(client, EXIT_LOCAL, path, "%s", strerror(error));
+    }
+    *out_mtime = S_ISREG(about.st_mode) ? about.st_mtim.tv_sec * INT64_C(1000000000) + about.st_mtim.tv_nsec
+                                        : INT64_MIN;
+    *out_fd = fd;
+    return EXIT_DONE;
+}
+
+static void tell(struct client *client, const struct fileshare_entry *entry, bool unchanged)
+{
+    struct field fields[1 + ENTRY_FIELDS] = {FIELD_WORD("result", unchanged ? "unchanged" : "stored")};
+    output_entry_fields(entry, fields + 1);
+    if (client->output.json) {
+        output_line(&client->output, fields, 1 + ENTRY_FIELDS);
+        return;
+    }
+    if (client->quiet)
+        return;
+    char shown[OUTPUT_TEXT_SIZE], size[DURATION_TEXT_SIZE];
+    name_show(entry->name, strlen(entry->name), shown, sizeof shown);
+    if (unchanged)
+        printf(_("%s: unchanged\n"), shown);
+    else
+        printf(_("%s: stored, %s\n"), shown, size_text(entry->size, size));
+}
+
+static enum exit_code put_one(struct client *client, const struct choices *choices, const char *path)
+{
+    char name[2 * FILESHARE_NAME_SIZE], label[OUTPUT_TEXT_SIZE];
+    struct fileshare_put put = {
+        .name = choose_name(choices, path, name),
+        .label = strcmp(path, "-") == 0 ? _("standard input")
+                                        : name_show(path, strlen(path), label, sizeof label),
+        .replace = choices->replace,
+    };
+    scoped_fd int fd = -1;
+    enum exit_code code = open_file(client, path, &fd, &put.mtime);
+    if (code != EXIT_DONE)
+        return code;
+    put.fd = fd;
+    struct progress *progress = progress_start(client, put.name);
+    put.progress = progress_moved;
+    put.context = progress;
+    struct fileshare_entry entry;
+    struct fileshare_error error = {.text = ""};
+    bool unchanged = false;
+    enum fileshare_status status = fileshare_put(client->session, &put, &entry, &unchanged, &error);
+    progress_end(progress);
+    if (status == FILESHARE_OK)
+        tell(client, &entry, unchanged);
+    return client_told(client, put.name, status, &error);
+}
+
+enum exit_code put_run(struct client *client, const struct choices *choices,
+                       const struct arguments *arguments)
+{
+    struct tally tally = {.items = 0};
+    enum exit_code code = check(client, choices, arguments);
+    if (code != EXIT_DONE)
+        return code;
+    for (size_t i = 0; i < arguments->count; i++) {
+        code = put_one(client, choices, arguments->rows[i]);
+        if (code > EXIT_SIGNAL)
+            return code;
+        tally_add(&tally, code);
+    }
+    return tally_code(&tally);
+}

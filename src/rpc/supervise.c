@@ -3,7 +3,9 @@
 #include "base/log.h"
 #include "base/scoped.h"
 
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
@@ -49,6 +51,7 @@ static void cut(struct connection *connection, const char *reason)
 
 /* What supervision wants to know of a connection, at one moment. */
 struct sight {
+    uint64_t moved; /* bytes that the peer sent, or took */
     bool owes;      /* replies are unsent */
     bool half;      /* a record is half received, and we read on */
     bool at_rest;   /* nothing is owed or in service */
@@ -59,10 +62,15 @@ struct sight {
 static struct sight look(struct connection *connection)
 {
     int64_t since = atomic_load_explicit(&connection->record_since, memory_order_relaxed);
+    int queued = 0;
 
     scoped_lock(&connection->mutex);
     bool reads = connection->armed & EPOLLIN;
+    /* What the kernel has still in its queue the peer has not taken; and it asks for more only in large steps. */
+    if (!connection->closed && ioctl(connection->stream.fd, SIOCOUTQ, &queued) != 0)
+        queued = 0;
     return (struct sight){
+        .moved = atomic_load_explicit(&connection->moved, memory_order_relaxed) - (uint64_t)queued,
         .owes = connection->unsent_first,
         .half = since != 0 && reads,
         .at_rest = !connection->unsent_first && connection->in_service_records == 0 && !connection->in_turn,
@@ -75,13 +83,12 @@ static struct sight look(struct connection *connection)
 static bool makes_progress(struct connection *connection, const struct sight *sight, int64_t now)
 {
     const struct rpc_limits *limits = &connection->server->options.limits;
-    uint64_t moved = atomic_load_explicit(&connection->moved, memory_order_relaxed);
     int64_t since = atomic_load_explicit(&connection->record_since, memory_order_relaxed);
 
     bool rests = !sight->owes && !sight->half;
     bool began = !sight->owes && since > connection->moved_at; /* another record than the last time */
-    if (rests || began || moved - connection->moved_mark >= limits->progress_bytes) {
-        connection->moved_mark = moved;
+    if (rests || began || (int64_t)(sight->moved - connection->moved_mark) >= (int64_t)limits->progress_bytes) {
+        connection->moved_mark = sight->moved;
         connection->moved_at = now;
     }
     return now - connection->moved_at < limits->progress_ms * millisecond;

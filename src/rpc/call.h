@@ -58,6 +58,3 @@ bool rpc_call_at_end(struct rpc_call *call, void (*release)(void *thing), void *
 uint64_t rpc_call_connection(const struct rpc_call *call);
 const struct address *rpc_call_peer(const struct rpc_call *call);  /* the caller's */
 const struct address *rpc_call_local(const struct rpc_call *call); /* ours, that the caller reached */
-
-/* What the one who serves the program gave with the call (page.h); NULL on a server's connections. */
-void *rpc_call_context(const struct rpc_call *call);

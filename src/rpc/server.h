@@ -62,7 +62,7 @@ struct rpc_server_options {
     bool (*admits)(void *context, const struct address *peer);
     /* A connection that was attached (rpc_server_attach) is gone. NULL: nobody wants to know. */
     void (*closed)(void *context, uint64_t connection);
-    void *context;
+    void *context; /* of both; procedures find it by rpc_call_context */
 };
 
 struct rpc_server;

@@ -220,6 +220,15 @@ size_t resident_bytes(void)
     return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+bool resident_grew_less(size_t before, size_t most)
+{
+#ifdef FILESHARE_SANITIZED
+    return resident_bytes() + most >= before;
+#else
+    return slowness() > 1 || resident_bytes() < before + most;
+#endif
+}
+
 int64_t cpu_ms(void)
 {
     struct timespec used;

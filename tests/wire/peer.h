@@ -54,4 +54,6 @@ int64_t slowest_null_until(const struct address *address, uint32_t program, int6
 
 /* Resident bytes of this process; CPU it has used, in ms. */
 size_t resident_bytes(void);
+/* Whether less than `most` was added since. Always, with tools that keep freed memory: they find leaks themselves. */
+bool resident_grew_less(size_t before, size_t most);
 int64_t cpu_ms(void);

@@ -85,17 +85,16 @@ static void who(struct svc_req *request, SVCXPRT *transport)
 
 static void order(struct svc_req *request, SVCXPRT *transport)
 {
-    static _Atomic unsigned served;
+    _Atomic unsigned *served = rpc_call_context(rpc_call_of(request)); /* small_server.served */
     u_int number = 0;
 
-    (void)request;
     if (!svc_getargs(transport, (xdrproc_t)xdr_u_int, &number)) {
         svcerr_decode(transport);
         return;
     }
-    u_int result = atomic_load(&served);
+    u_int result = atomic_load(served);
     nap(1);
-    atomic_fetch_add(&served, 1);
+    atomic_fetch_add(served, 1);
     svc_sendreply(transport, (xdrproc_t)xdr_u_int, (char *)&result);
 }
 
@@ -138,7 +137,8 @@ void small_server_start(struct small_server *small, void (*change)(struct rpc_li
     struct address any;
 
     small->options = (struct rpc_server_options){
-        .program = &small_program, .limits = rpc_limits_default(), .clock = clock_system(), .name = "small"};
+        .program = &small_program, .limits = rpc_limits_default(), .clock = clock_system(), .name = "small", .context = &small->served};
+    atomic_store(&small->served, 0);
     if (change)
         change(&small->options.limits);
     assert_int_equal(rpc_server_new(&small->options, &small->server, NULL), OUTCOME_OK);

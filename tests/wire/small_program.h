@@ -27,6 +27,7 @@ struct small_server {
     struct rpc_server *server;
     struct address tcp;
     struct rpc_server_options options;
+    _Atomic unsigned served; /* ORDER calls; the context of the calls */
 };
 
 /* Listens on 127.0.0.1, any port. `change` may alter the limits; NULL: as they are. */

@@ -16,13 +16,6 @@ enum turn {
     TURN_OVER,    /* the peer ended, or was cut */
 };
 
-static struct page_caller caller_of(struct connection *connection)
-{
-    return (struct page_caller){.connection = connection->id,
-                                .peer = &connection->peer,
-                                .context = connection->server->options.context};
-}
-
 static const struct rpc_limits *limits_of(const struct connection *connection)
 {
     return &connection->server->options.limits;

@@ -14,7 +14,8 @@ struct conformance {
     size_t count;
 };
 
-extern const struct conformance conformance_uploads, conformance_files, conformance_reads;
+extern const struct conformance conformance_uploads, conformance_files, conformance_reads,
+    conformance_interests, conformance_notices;
 
 #define SUBJECT_TEST(test) cmocka_unit_test_setup_teardown(test, subject_setup, subject_teardown)
 

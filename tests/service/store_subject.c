@@ -95,20 +95,11 @@ void assert_outcome_at(enum outcome outcome, enum outcome expected, const char *
     _fail(file, line);
 }
 
-/* Does the act again, with the same ids, until it is neither refused for now nor in doubt. */
-#define UNTIL_CERTAIN(act)                                                                                  \
-    ({                                                                                                      \
-        enum outcome certain_ = OUTCOME_UNKNOWN;                                                            \
-        for (int n_ = 0; n_ < 50 && (certain_ == OUTCOME_UNKNOWN || certain_ == OUTCOME_UNAVAILABLE); n_++) \
-            certain_ = (act);                                                                               \
-        certain_;                                                                                           \
-    })
-
 enum outcome put_as(struct subject *subject, const struct store_caller *caller, const struct store_put *put,
                     struct store_entry *out)
 {
     struct store_entry unused;
-    return UNTIL_CERTAIN(subject->acts->put(subject->store, caller, put, out ? out : &unused, &store_why));
+    return CERTAIN(subject->acts->put(subject->store, caller, put, out ? out : &unused, &store_why));
 }
 
 static enum outcome put_text(struct subject *subject, const struct store_caller *caller, const char *name,
@@ -140,13 +131,13 @@ enum outcome replace(struct subject *subject, const struct store_caller *caller,
 enum outcome begin(struct subject *subject, const struct store_caller *caller,
                    const struct store_upload_begin *begin, struct store_upload_state *out)
 {
-    return UNTIL_CERTAIN(subject->acts->upload_begin(subject->store, caller, begin, out, &store_why));
+    return CERTAIN(subject->acts->upload_begin(subject->store, caller, begin, out, &store_why));
 }
 
 enum outcome upload_write(struct subject *subject, const struct store_caller *caller, const struct id *upload,
                           uint64_t offset, const void *bytes, size_t count, uint64_t *held)
 {
-    enum outcome outcome = UNTIL_CERTAIN(
+    enum outcome outcome = CERTAIN(
         subject->acts->upload_write(subject->store, caller, upload, offset, bytes, count, held, &store_why));
     /* A repeat of what was taken is answered with what is held. */
     bool taken = outcome == OUTCOME_OFFSET && subject->plan.after && *held == offset + count && count > 0;
@@ -156,41 +147,40 @@ enum outcome upload_write(struct subject *subject, const struct store_caller *ca
 enum outcome publish(struct subject *subject, const struct store_caller *caller,
                      const struct store_publish *publish, struct store_entry *out)
 {
-    return UNTIL_CERTAIN(subject->acts->publish(subject->store, caller, publish, out, &store_why));
+    return CERTAIN(subject->acts->publish(subject->store, caller, publish, out, &store_why));
 }
 
 enum outcome abort_upload(struct subject *subject, const struct store_caller *caller, const struct id *upload)
 {
-    return UNTIL_CERTAIN(subject->acts->upload_abort(subject->store, caller, upload, &store_why));
+    return CERTAIN(subject->acts->upload_abort(subject->store, caller, upload, &store_why));
 }
 
 enum outcome stat_name(struct subject *subject, const char *name, struct store_entry *out)
 {
     struct store_entry unused;
-    return UNTIL_CERTAIN(subject->acts->stat(subject->store, name, out ? out : &unused, &store_why));
+    return CERTAIN(subject->acts->stat(subject->store, name, out ? out : &unused, &store_why));
 }
 
 enum outcome list_page(struct subject *subject, const char *glob, const char *cursor, size_t limit,
                        struct store_entry *entries, struct store_page *page)
 {
     struct store_list list = {.glob = glob, .cursor = cursor, .limit = limit};
-    return UNTIL_CERTAIN(subject->acts->list(subject->store, &list, entries, page, &store_why));
+    return CERTAIN(subject->acts->list(subject->store, &list, entries, page, &store_why));
 }
 
 enum outcome remove_name(struct subject *subject, const struct store_caller *caller, const struct id *op,
                          const char *name, const struct id *expected)
 {
     struct id none = {0}, fresh = id_random();
-    return UNTIL_CERTAIN(subject->acts->remove(subject->store, caller, op ? op : &fresh, name,
-                                               expected ? expected : &none, &store_why));
+    return CERTAIN(subject->acts->remove(subject->store, caller, op ? op : &fresh, name,
+                                         expected ? expected : &none, &store_why));
 }
 
 enum outcome rename_as(struct subject *subject, const struct store_caller *caller,
                        const struct store_rename *rename, struct store_entry *out)
 {
     struct store_entry unused;
-    return UNTIL_CERTAIN(
-        subject->acts->rename(subject->store, caller, rename, out ? out : &unused, &store_why));
+    return CERTAIN(subject->acts->rename(subject->store, caller, rename, out ? out : &unused, &store_why));
 }
 
 enum outcome content(struct subject *subject, const char *name, const struct id *version, char *out,
@@ -199,12 +189,12 @@ enum outcome content(struct subject *subject, const char *name, const struct id 
     struct id none = {0};
     struct store_read *read = NULL;
     struct store_entry entry;
-    enum outcome outcome = UNTIL_CERTAIN(
+    enum outcome outcome = CERTAIN(
         subject->acts->read_open(subject->store, name, version ? version : &none, &read, &entry, &store_why));
     if (outcome != OUTCOME_OK)
         return outcome;
     size_t count = entry.size < size - 1 ? (size_t)entry.size : size - 1;
-    outcome = UNTIL_CERTAIN(subject->acts->read_at(read, 0, out, count, &store_why));
+    outcome = CERTAIN(subject->acts->read_at(read, 0, out, count, &store_why));
     out[count] = 0;
     subject->acts->read_close(read);
     return outcome;
@@ -224,4 +214,75 @@ void fill(uint8_t *bytes, size_t count, unsigned seed)
 void step(struct subject *subject, unsigned seconds)
 {
     clock_test_step(&subject->clock, (int64_t)seconds * CLOCK_SECOND);
+}
+
+enum outcome interest(struct subject *subject, const struct store_caller *caller,
+                      const struct store_interest_add *add, struct store_entry *entries, size_t capacity,
+                      struct store_registration *out)
+{
+    return CERTAIN(
+        subject->acts->interest_add(subject->store, caller, add, entries, capacity, out, &store_why));
+}
+
+void fan_out(struct subject *subject)
+{
+    bool left = true;
+    while (left)
+        assert_ok(CERTAIN(subject->acts->fan_out(subject->store, 10, &left, &store_why)));
+}
+
+size_t events(struct subject *subject, const struct id *mailbox, uint64_t since, struct store_event *events,
+              size_t capacity, bool *more)
+{
+    size_t count = 0;
+    assert_ok(CERTAIN(subject->acts->mailbox_events(subject->store, mailbox, since, events, capacity, &count,
+                                                    more, &store_why)));
+    return count;
+}
+
+enum outcome drop(struct subject *subject, const struct store_caller *caller,
+                  const struct store_interest_drop *drop, struct store_cancelled *rows, size_t capacity,
+                  size_t *count, bool *more)
+{
+    return CERTAIN(
+        subject->acts->interest_drop(subject->store, caller, drop, rows, capacity, count, more, &store_why));
+}
+
+enum outcome renew(struct subject *subject, const struct store_caller *caller, const struct id *op,
+                   const struct id *mailbox, const struct id *id, uint32_t seconds, uint32_t *left)
+{
+    return CERTAIN(
+        subject->acts->interest_renew(subject->store, caller, op, mailbox, id, seconds, left, &store_why));
+}
+
+size_t interests(struct subject *subject, const struct id *mailbox, struct store_interest *rows,
+                 size_t capacity)
+{
+    struct id start = {0};
+    size_t count = 0;
+    bool more = false;
+    assert_ok(CERTAIN(subject->acts->interest_list(subject->store, mailbox, &start, rows, capacity, &count,
+                                                   &more, &store_why)));
+    assert_false(more);
+    return count;
+}
+
+void sweep(struct subject *subject, struct store_sweep *total, int64_t *next_due)
+{
+    struct store_sweep sum = {0}, one = {0};
+    int64_t next = 0;
+    bool left = true;
+    while (left) {
+        assert_ok(CERTAIN(subject->acts->sweep(subject->store, &one, &left, &next, &store_why)));
+        sum.uploads += one.uploads;
+        sum.blobs += one.blobs;
+        sum.answers += one.answers;
+        sum.interests += one.interests;
+        sum.mailboxes += one.mailboxes;
+        sum.events += one.events;
+    }
+    if (total)
+        *total = sum;
+    if (next_due)
+        *next_due = next;
 }

@@ -43,6 +43,15 @@ extern struct failure store_why;
 
 extern const struct store_caller alice, bob, root;
 
+/* Does the act again, with the same ids, until it is neither refused for now nor in doubt. */
+#define CERTAIN(act)                                                                                        \
+    ({                                                                                                      \
+        enum outcome certain_ = OUTCOME_UNKNOWN;                                                            \
+        for (int n_ = 0; n_ < 50 && (certain_ == OUTCOME_UNKNOWN || certain_ == OUTCOME_UNAVAILABLE); n_++) \
+            certain_ = (act);                                                                               \
+        certain_;                                                                                           \
+    })
+
 /*
  * Acts with the usual arguments. Each repeats an act answered UNAVAILABLE or
  * UNKNOWN, with the same id, as a client does, and returns the final outcome.
@@ -71,6 +80,23 @@ enum outcome rename_as(struct subject *subject, const struct store_caller *calle
 /* The content of a version (none: the newest), NUL-ended, at most size - 1 bytes. */
 enum outcome content(struct subject *subject, const char *name, const struct id *version, char *out,
                      size_t size);
+
+enum outcome interest(struct subject *subject, const struct store_caller *caller,
+                      const struct store_interest_add *add, struct store_entry *entries, size_t capacity,
+                      struct store_registration *out);
+/* Until nothing is left. */
+void fan_out(struct subject *subject);
+size_t events(struct subject *subject, const struct id *mailbox, uint64_t since, struct store_event *events,
+              size_t capacity, bool *more);
+enum outcome drop(struct subject *subject, const struct store_caller *caller,
+                  const struct store_interest_drop *drop, struct store_cancelled *rows, size_t capacity,
+                  size_t *count, bool *more);
+enum outcome renew(struct subject *subject, const struct store_caller *caller, const struct id *op,
+                   const struct id *mailbox, const struct id *interest, uint32_t seconds, uint32_t *left);
+size_t interests(struct subject *subject, const struct id *mailbox, struct store_interest *rows,
+                 size_t capacity);
+/* Until nothing is left; the sum of what went. total and next_due may be NULL. */
+void sweep(struct subject *subject, struct store_sweep *total, int64_t *next_due);
 
 /* Fails the test with the failure's text. */
 #define assert_ok(outcome)                assert_outcome((outcome), OUTCOME_OK)

@@ -1,6 +1,5 @@
 #include "server/store/local/files.h"
 
-#include "base/glob.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
@@ -66,6 +65,21 @@ static enum outcome list_rows(struct query *q, const struct glob *glob, const ch
     }
 }
 
+enum outcome files_page(struct database *db, const struct glob *glob, const char *cursor, size_t limit,
+                        struct store_entry *entries, struct store_page *out, struct failure *why)
+{
+    const char *prefix = glob ? glob_prefix(glob) : "";
+    scoped_query struct query q = query_on(db, "SELECT " ENTRY_COLUMNS
+                                               " FROM entry WHERE name > ? AND name >= ? ORDER BY name");
+    bind_text(&q, cursor);
+    bind_text(&q, prefix);
+    struct store_page page = {0};
+    enum outcome outcome = list_rows(&q, glob, prefix, limit, entries, &page, why);
+    if (outcome == OUTCOME_OK)
+        *out = page;
+    return outcome;
+}
+
 enum outcome local_list(struct store *store, const struct store_list *list, struct store_entry *entries,
                         struct store_page *out, struct failure *why)
 {
@@ -78,16 +92,7 @@ enum outcome local_list(struct store *store, const struct store_list *list, stru
         outcome = readers_take(&local_of(store)->readers, &reader, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    const char *prefix = glob ? glob_prefix(glob) : "";
-    scoped_query struct query q = query_on(
-        reader.db, "SELECT " ENTRY_COLUMNS " FROM entry WHERE name > ? AND name >= ? ORDER BY name");
-    bind_text(&q, list->cursor ? list->cursor : "");
-    bind_text(&q, prefix);
-    struct store_page page = {0};
-    outcome = list_rows(&q, glob, prefix, list->limit, entries, &page, why);
-    if (outcome == OUTCOME_OK)
-        *out = page;
-    return outcome;
+    return files_page(reader.db, glob, list->cursor ? list->cursor : "", list->limit, entries, out, why);
 }
 
 /* ---- remove ---- */

@@ -3,7 +3,16 @@
  */
 #pragma once
 
+#include "base/glob.h"
+#include "server/store/local/database.h"
 #include "server/store/store.h"
+
+/* A page of the names after `cursor` that match `glob` (NULL: all), as store_acts.list. */
+must_check enum outcome files_page(struct database *db, const struct glob *glob, const char *cursor,
+                                   size_t limit, struct store_entry *entries, struct store_page *out,
+                                   struct failure *why);
+
+/* The acts. */
 
 enum outcome local_stat(struct store *store, const char *name, struct store_entry *out, struct failure *why)
     must_check;

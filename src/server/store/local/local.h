@@ -13,10 +13,12 @@
 #pragma once
 
 #include "server/store/local/blobs.h"
+#include "server/store/local/due.h"
 #include "server/store/local/readers.h"
 #include "server/store/local/reads.h"
 #include "server/store/local/timeline.h"
 #include "server/store/local/uploads.h"
+#include "server/store/local/waiters.h"
 #include "server/store/local/writer.h"
 #include "server/store/store.h"
 
@@ -32,6 +34,8 @@ struct local {
     struct uploads uploads;
     struct reads reads;
     struct readers readers;
+    struct due due;
+    struct waiters waiters; /* the writer's thread's */
     struct writer writer;
 };
 
@@ -45,3 +49,6 @@ uint64_t store_local_commits(struct store *store);
 
 /* NOSPACE if `size` bytes more would not leave the reserve, beside what live uploads were promised. */
 must_check enum outcome local_has_room(struct local *local, uint64_t size, struct failure *why);
+
+/* Whoever polls event_fd is woken. */
+void local_wake(struct local *local);

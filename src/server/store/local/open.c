@@ -3,6 +3,10 @@
 #include "base/disk.h"
 #include "base/scoped.h"
 #include "server/store/local/files.h"
+#include "server/store/local/interests.h"
+#include "server/store/local/mailboxes.h"
+#include "server/store/local/notices.h"
+#include "server/store/local/pending.h"
 #include "server/store/local/publish.h"
 #include "server/store/local/schema.h"
 #include "server/store/local/unbuilt.h"
@@ -123,6 +127,10 @@ static enum outcome database_ready(struct local *local, const char *folder, stru
         outcome = store_row(local, db, why);
     if (outcome == OUTCOME_OK)
         outcome = uploads_recover(local, db, why);
+    if (outcome == OUTCOME_OK)
+        outcome = waiters_load(&local->waiters, db, why);
+    if (outcome == OUTCOME_OK)
+        outcome = pending_fill(local, db, why);
     return outcome;
 }
 
@@ -135,6 +143,8 @@ static void local_close(struct store *store)
         uploads_park(local);
     writer_stop(&local->writer);
     readers_fini(&local->readers);
+    waiters_fini(&local->waiters);
+    due_fini(&local->due);
     uploads_fini(local);
     reads_fini(&local->reads);
     blobs_fini(&local->blobs);
@@ -159,6 +169,13 @@ static unsigned local_capabilities(struct store *store)
 static int local_event_fd(struct store *store)
 {
     return local_of(store)->event_fd;
+}
+
+void local_wake(struct local *local)
+{
+    uint64_t one = 1;
+    ssize_t written = write(local->event_fd, &one, sizeof one);
+    (void)written; /* full: whoever polls it is awake */
 }
 
 uint64_t store_local_commits(struct store *store)
@@ -195,17 +212,17 @@ static const struct store_acts local_acts = {
     .read_at = local_read_at,
     .read_close = local_read_close,
     .event_fd = local_event_fd,
-    .interest_add = unbuilt_interest_add,
-    .interest_renew = unbuilt_interest_renew,
-    .interest_drop = unbuilt_interest_drop,
-    .interest_list = unbuilt_interest_list,
-    .mailbox_route = unbuilt_mailbox_route,
-    .mailbox_forget = unbuilt_mailbox_forget,
-    .mailbox_events = unbuilt_mailbox_events,
-    .fan_out = unbuilt_fan_out,
-    .pending_claim = unbuilt_pending_claim,
-    .pending_done = unbuilt_pending_done,
-    .pending_retry = unbuilt_pending_retry,
+    .interest_add = local_interest_add,
+    .interest_renew = local_interest_renew,
+    .interest_drop = local_interest_drop,
+    .interest_list = local_interest_list,
+    .mailbox_route = local_mailbox_route,
+    .mailbox_forget = local_mailbox_forget,
+    .mailbox_events = local_mailbox_events,
+    .fan_out = local_fan_out,
+    .pending_claim = local_pending_claim,
+    .pending_done = local_pending_done,
+    .pending_retry = local_pending_retry,
     .sweep = unbuilt_sweep,
     .health = unbuilt_health,
     .audit = unbuilt_audit,
@@ -225,6 +242,7 @@ static struct local *local_new(const struct store_local_options *options)
         local->database_path = NULL;
     readers_init(&local->readers, local->database_path);
     uploads_init(&local->uploads);
+    due_init(&local->due);
     reads_init(&local->reads, options->limits.open_reads);
     blobs_init(&local->blobs);
     return local;

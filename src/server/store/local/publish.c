@@ -4,6 +4,7 @@
 #include "server/store/local/answers.h"
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
+#include "server/store/local/notices.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -108,12 +109,15 @@ enum outcome publish_make(struct local *local, struct database *db, struct store
         outcome = next_arrival(db, &made, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    scoped_query struct query q = query_on(db, "INSERT INTO entry (" ENTRY_COLUMNS
-                                               ", content, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
-    entry_bind(&q, entry);
-    bind_int(&q, row);
-    bind_int(&q, made);
-    return query_run(&q, why);
+    {
+        scoped_query struct query q = query_on(db, "INSERT INTO entry (" ENTRY_COLUMNS
+                                                   ", content, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        entry_bind(&q, entry);
+        bind_int(&q, row);
+        bind_int(&q, made);
+        outcome = query_run(&q, why);
+    }
+    return outcome == OUTCOME_OK ? notices_arrived(local, db, entry, made, why) : outcome;
 }
 
 /* ---- the act, on the writer's thread ---- */

@@ -1,0 +1,280 @@
+#include "base/glob.h"
+#include "server/store/local/answers.h"
+#include "server/store/local/entries.h"
+#include "server/store/local/files.h"
+#include "server/store/local/interests.h"
+#include "server/store/local/local.h"
+#include "server/store/local/mailboxes.h"
+
+#include <string.h>
+
+struct adding {
+    struct answer_key key;
+    const struct store_interest_add *add;
+    const struct glob *glob; /* NULL: exact */
+    int64_t looked_at;       /* arrivals up to this number were looked at before the transaction */
+    struct store_entry *entries;
+    size_t capacity;
+    struct store_registration made;
+};
+
+static void glob_free_at(struct glob **glob)
+{
+    glob_free(*glob);
+}
+
+/* ---- what is there already ---- */
+
+/* One more that is present; of a name that is known it is the newer version. */
+static void present_add(struct adding *adding, const struct store_entry *entry)
+{
+    for (size_t i = 0; i < adding->made.present; i++) {
+        if (strcmp(adding->entries[i].name, entry->name) == 0) {
+            adding->entries[i] = *entry;
+            return;
+        }
+    }
+    if (adding->made.present < adding->capacity)
+        adding->entries[adding->made.present++] = *entry;
+    else
+        adding->made.more = true;
+}
+
+static enum outcome newest_arrival(struct database *db, int64_t *out, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT arrivals FROM store");
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *out = column_int(&q);
+    return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "the store's own row is missing")
+                                     : outcome;
+}
+
+/* Before the transaction, page by page: a glob may look at every name there is, and nobody must wait for that. */
+static enum outcome look_through(struct local *local, struct adding *adding, struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome == OUTCOME_OK)
+        outcome = newest_arrival(reader.db, &adding->looked_at, why);
+    struct store_page page = {.more = true};
+    struct store_entry surplus;
+    while (outcome == OUTCOME_OK && page.more && !adding->made.more) {
+        size_t room = adding->capacity - adding->made.present;
+        char cursor[NAME_BUFFER];
+        memcpy(cursor, page.cursor, sizeof cursor);
+        struct store_entry *to = room > 0 ? adding->entries + adding->made.present : &surplus;
+        outcome = files_page(reader.db, adding->glob, cursor, room > 0 ? room : 1, to, &page, why);
+        if (outcome == OUTCOME_OK && room > 0)
+            adding->made.present += page.count;
+        else if (outcome == OUTCOME_OK)
+            adding->made.more = page.count > 0;
+    }
+    return outcome;
+}
+
+/* In the transaction: the name itself, or what arrived since look_through. */
+static enum outcome look_again(struct database *db, struct adding *adding, struct failure *why)
+{
+    scoped_query struct query q = adding->glob
+                                      ? query_on(db, "SELECT " ENTRY_COLUMNS
+                                                     " FROM entry WHERE made > ? ORDER BY made")
+                                      : query_on(db, "SELECT " ENTRY_COLUMNS " FROM entry WHERE name = ?");
+    if (adding->glob)
+        bind_int(&q, adding->looked_at);
+    else
+        bind_text(&q, adding->add->pattern);
+    enum outcome outcome = query_row(&q, why);
+    while (outcome == OUTCOME_OK) {
+        struct store_entry entry;
+        entry_take(&q, &entry);
+        if (!adding->glob || glob_match(adding->glob, entry.name))
+            present_add(adding, &entry);
+        outcome = query_row(&q, why);
+    }
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+/* ---- the answer ---- */
+
+static void answer_pack(const struct adding *adding, struct pack *body)
+{
+    pack_number(body, adding->made.registered);
+    pack_number(body, adding->made.seconds_left);
+    pack_number(body, adding->made.more);
+    pack_number(body, adding->made.present);
+    for (size_t i = 0; i < adding->made.present; i++)
+        pack_entry(body, &adding->entries[i]);
+}
+
+static enum outcome answer_unpack(struct adding *adding, const struct pack *body, struct failure *why)
+{
+    struct unpacking from = {.bytes = body->bytes, .left = body->count};
+    adding->made = (struct store_registration){.registered = unpack_number(&from) != 0};
+    adding->made.seconds_left = (uint32_t)unpack_number(&from);
+    adding->made.more = unpack_number(&from) != 0;
+    uint64_t present = unpack_number(&from);
+    struct store_entry entry;
+    for (uint64_t i = 0; i < present && !from.failed; i++) {
+        unpack_entry(&from, &entry);
+        present_add(adding, &entry);
+    }
+    return unpacked_whole(&from) ? OUTCOME_OK
+                                 : failure_set(why, OUTCOME_FAULT, "a kept answer cannot be read");
+}
+
+/* ---- registering ---- */
+
+/* Those that are over make room for new ones, the oldest first. */
+static enum outcome forget_over(struct database *db, const struct mailbox *mailbox, uint32_t limit,
+                                struct failure *why)
+{
+    if (mailbox->over < limit)
+        return OUTCOME_OK;
+    scoped_query struct query q = query_on(
+        db, "DELETE FROM interest WHERE id IN"
+            " (SELECT id FROM interest WHERE mailbox = ? AND state <> 0 ORDER BY ends LIMIT 16)");
+    bind_int(&q, mailbox->row);
+    return query_run(&q, why);
+}
+
+static enum outcome room_for_interest(struct local *local, struct database *db, const struct mailbox *mailbox,
+                                      bool open_glob, struct failure *why)
+{
+    const struct store_limits *limits = &local->limits;
+    scoped_query struct query q = query_on(db, "SELECT interests, open_globs FROM store");
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "the store's own row is missing")
+                                         : outcome;
+    int64_t interests = column_int(&q);
+    int64_t open_globs = column_int(&q);
+    if (interests >= limits->interests || mailbox->interests >= limits->interests_per_mailbox)
+        return failure_set(why, OUTCOME_LIMIT, "there are %lld interests already, %u of this mailbox",
+                           (long long)interests, mailbox->interests);
+    if (open_glob &&
+        (open_globs >= limits->open_globs || mailbox->open_globs >= limits->open_globs_per_mailbox))
+        return failure_set(why, OUTCOME_LIMIT,
+                           "there are %lld globs already that begin with a wildcard, %u of this mailbox",
+                           (long long)open_globs, mailbox->open_globs);
+    return forget_over(db, mailbox, limits->interests_per_mailbox, why);
+}
+
+/* Registered long ago (its answer is forgotten)? ABSENT (not described) if not. */
+static enum outcome registered_before(struct local *local, struct database *db, const struct mailbox *mailbox,
+                                      struct adding *adding, struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT state, ends, pattern FROM interest WHERE mailbox = ? AND interest = ?");
+    bind_int(&q, mailbox->row);
+    bind_id(&q, &adding->add->interest);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    int64_t state = column_int(&q);
+    int64_t ends = column_int(&q);
+    char pattern[NAME_BUFFER];
+    column_text(&q, pattern, sizeof pattern);
+    if (strcmp(pattern, adding->add->pattern) != 0)
+        return failure_set(why, OUTCOME_INVALID, "this id was used for another interest");
+    adding->made = (struct store_registration){.registered = true};
+    if (state == STORE_WAITING)
+        adding->made.seconds_left = timeline_left(ends, timeline_now(&local->time));
+    return OUTCOME_OK;
+}
+
+static enum outcome register_it(struct local *local, struct database *db, const struct mailbox *mailbox,
+                                struct adding *adding, struct failure *why)
+{
+    const struct store_interest_add *add = adding->add;
+    const char *prefix = adding->glob ? glob_prefix(adding->glob) : NULL;
+    enum outcome outcome = room_for_interest(local, db, mailbox, prefix && !*prefix, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (prefix)
+        waiters_note_prefix(&local->waiters, prefix);
+    int64_t now = timeline_now(&local->time);
+    scoped_query struct query q = query_on(
+        db, "INSERT INTO interest (mailbox, interest, pattern, prefix, every, state, ends, seen)"
+            " SELECT ?, ?, ?, ?, ?, 0, ?, arrivals FROM store");
+    bind_int(&q, mailbox->row);
+    bind_id(&q, &add->interest);
+    bind_text(&q, add->pattern);
+    if (prefix)
+        bind_text(&q, prefix);
+    else
+        bind_null(&q);
+    bind_int(&q, add->every);
+    bind_int(&q, now + timeline_seconds(add->seconds));
+    adding->made.registered = true;
+    adding->made.seconds_left = add->seconds;
+    return query_run(&q, why);
+}
+
+static enum outcome add_do(struct local *local, struct database *db, struct adding *adding,
+                           struct failure *why)
+{
+    const struct store_interest_add *add = adding->add;
+    enum outcome outcome = add->present ? look_again(db, adding, why) : OUTCOME_OK;
+    if (outcome != OUTCOME_OK || (!add->every && adding->made.present > 0))
+        return outcome;
+    struct mailbox mailbox;
+    outcome = mailbox_make(local, db, &add->mailbox, adding->key.caller->principal, &mailbox, why);
+    if (outcome == OUTCOME_OK)
+        outcome = registered_before(local, db, &mailbox, adding, why);
+    return outcome == OUTCOME_ABSENT ? register_it(local, db, &mailbox, adding, why) : outcome;
+}
+
+static enum outcome add_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct adding *adding = argument;
+    scoped_pack struct pack body = {0};
+    enum outcome outcome = answers_find(db, &adding->key, &body, why);
+    if (outcome == OUTCOME_OK)
+        return answer_unpack(adding, &body, why);
+    if (outcome == OUTCOME_ABSENT)
+        outcome = add_do(local, db, adding, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    answer_pack(adding, &body);
+    return answers_keep(db, &adding->key, timeline_now(&local->time), &body,
+                        local->limits.answers_per_principal, why);
+}
+
+static struct digest_value add_arguments(const struct store_interest_add *add)
+{
+    scoped_pack struct pack pack = {0};
+    pack_id(&pack, &add->mailbox);
+    pack_text(&pack, add->pattern);
+    pack_number(&pack, add->seconds);
+    pack_number(&pack, (uint64_t)(add->glob | add->every << 1 | add->present << 2));
+    return answers_arguments(&pack);
+}
+
+enum outcome local_interest_add(struct store *store, const struct store_caller *caller,
+                                const struct store_interest_add *add, struct store_entry *entries,
+                                size_t capacity, struct store_registration *out, struct failure *why)
+{
+    struct local *local = local_of(store);
+    scoped(glob_free_at) struct glob *glob = NULL;
+    enum outcome outcome = add->glob ? glob_new(add->pattern, &glob, why) : OUTCOME_OK;
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    struct adding adding = {
+        .key = {.id = &add->interest,
+                .caller = caller,
+                .act = ANSWER_INTEREST,
+                .arguments = add_arguments(add)},
+        .add = add,
+        .glob = glob,
+        .entries = entries,
+        .capacity = capacity,
+    };
+    if (glob && add->present)
+        outcome = look_through(local, &adding, why);
+    if (outcome == OUTCOME_OK)
+        outcome = writer_do(&local->writer, add_run, &adding, why);
+    if (outcome == OUTCOME_OK)
+        *out = adding.made;
+    return outcome;
+}

@@ -1,0 +1,284 @@
+#include "server/store/local/mailboxes.h"
+
+#include "server/store/local/answers.h"
+#include "server/store/local/local.h"
+#include "server/store/local/notices.h"
+
+/* A mailbox that is only read is touched this often. */
+#define TOUCH_EVERY (3600 * (int64_t)CLOCK_SECOND)
+
+/* ---- rows ---- */
+
+/* ABSENT is not described. */
+static enum outcome look_up(struct database *db, const struct id *secret, struct mailbox *out,
+                            struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT id, interests, open_globs, over FROM mailbox WHERE secret = ?");
+    bind_id(&q, secret);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    out->row = column_int(&q);
+    out->interests = (uint32_t)column_int(&q);
+    out->open_globs = (uint32_t)column_int(&q);
+    out->over = (uint32_t)column_int(&q);
+    return OUTCOME_OK;
+}
+
+enum outcome mailbox_find(struct database *db, const struct id *secret, struct mailbox *out,
+                          struct failure *why)
+{
+    enum outcome outcome = look_up(db, secret, out, why);
+    return outcome == OUTCOME_ABSENT ? failure_set(why, outcome, "there is no such mailbox") : outcome;
+}
+
+static enum outcome touch(struct local *local, struct database *db, int64_t row, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "UPDATE mailbox SET touched = ? WHERE id = ?");
+    bind_int(&q, timeline_now(&local->time));
+    bind_int(&q, row);
+    return query_run(&q, why);
+}
+
+/* Whether there is room for one more, in all and of this principal. */
+static enum outcome room_for_mailbox(struct local *local, struct database *db, const char *name,
+                                     int64_t *principal, struct failure *why)
+{
+    enum outcome outcome = name ? answers_principal(db, name, principal, why) : OUTCOME_OK;
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query q = query_on(
+        db, "SELECT mailboxes, (SELECT mailboxes FROM principal WHERE id = ?) FROM store");
+    bind_int(&q, *principal);
+    outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "the store's own row is missing")
+                                         : outcome;
+    int64_t all = column_int(&q);
+    int64_t own = column_int(&q);
+    if (all >= (int64_t)local->limits.mailboxes)
+        return failure_set(why, OUTCOME_LIMIT, "there are %lld mailboxes already", (long long)all);
+    if (own >= (int64_t)local->limits.mailboxes_per_principal)
+        return failure_set(why, OUTCOME_LIMIT, "%s has %lld mailboxes already", name, (long long)own);
+    return OUTCOME_OK;
+}
+
+enum outcome mailbox_make(struct local *local, struct database *db, const struct id *secret,
+                          const char *principal, struct mailbox *out, struct failure *why)
+{
+    enum outcome outcome = look_up(db, secret, out, why);
+    if (outcome == OUTCOME_OK)
+        return touch(local, db, out->row, why);
+    int64_t payer = 0;
+    if (outcome == OUTCOME_ABSENT)
+        outcome = room_for_mailbox(local, db, principal, &payer, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    /* Its numbers begin above those of any that is gone: it may be the same one, made again. */
+    scoped_query struct query q = query_on(db, "INSERT INTO mailbox (secret, principal, touched, number)"
+                                               " SELECT ?, nullif(?, 0), ?, numbers FROM store");
+    bind_id(&q, secret);
+    bind_int(&q, payer);
+    bind_int(&q, timeline_now(&local->time));
+    outcome = query_run(&q, why);
+    if (outcome == OUTCOME_OK)
+        *out = (struct mailbox){.row = database_last_row(db)};
+    return outcome;
+}
+
+static enum outcome delete_of(struct database *db, const char *text, int64_t row, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, text);
+    bind_int(&q, row);
+    return query_run(&q, why);
+}
+
+enum outcome mailbox_end(struct database *db, int64_t row, struct failure *why)
+{
+    enum outcome outcome = delete_of(db, "DELETE FROM event WHERE mailbox = ?", row, why);
+    if (outcome == OUTCOME_OK)
+        outcome = delete_of(db, "DELETE FROM interest WHERE mailbox = ?", row, why);
+    return outcome == OUTCOME_OK ? delete_of(db, "DELETE FROM mailbox WHERE id = ?", row, why) : outcome;
+}
+
+enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64_t row, uint64_t number,
+                                 struct failure *why)
+{
+    {
+        scoped_query struct query q = query_on(db, "DELETE FROM event WHERE mailbox = ? AND number <= ?");
+        bind_int(&q, row);
+        bind_int(&q, number > INT64_MAX ? INT64_MAX : (int64_t)number);
+        enum outcome outcome = query_run(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    return touch(local, db, row, why);
+}
+
+enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since, struct store_event *events,
+                          size_t capacity, size_t *count, bool *more, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, EVENT_SELECT
+                                           "WHERE mailbox = ? AND number > ? ORDER BY number LIMIT ?");
+    bind_int(&q, row);
+    bind_int(&q, since > INT64_MAX ? INT64_MAX : (int64_t)since);
+    bind_int(&q, (int64_t)capacity + 1);
+    size_t found = 0;
+    enum outcome outcome = query_row(&q, why);
+    while (outcome == OUTCOME_OK && found < capacity) {
+        event_take(&q, &events[found++]);
+        outcome = query_row(&q, why);
+    }
+    if (outcome != OUTCOME_OK && outcome != OUTCOME_ABSENT)
+        return outcome;
+    *count = found;
+    *more = outcome == OUTCOME_OK;
+    return OUTCOME_OK;
+}
+
+/* ---- route ---- */
+
+struct routing {
+    const struct id *secret;
+    const void *route;
+    size_t size;
+    int64_t row;
+    struct store_mailbox state;
+};
+
+static enum outcome route_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct routing *routing = argument;
+    struct mailbox mailbox;
+    enum outcome outcome = mailbox_make(local, db, routing->secret, NULL, &mailbox, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    routing->row = mailbox.row;
+    {
+        scoped_query struct query q = query_on(db, "UPDATE mailbox SET route = ? WHERE id = ?");
+        if (routing->size > 0)
+            bind_blob(&q, routing->route, routing->size);
+        else
+            bind_null(&q);
+        bind_int(&q, mailbox.row);
+        outcome = query_run(&q, why);
+    }
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query q = query_on(db, "SELECT count(*), max(number) FROM event WHERE mailbox = ?");
+    bind_int(&q, mailbox.row);
+    outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK) {
+        routing->state.waiting = (uint64_t)column_int(&q);
+        routing->state.newest = (uint64_t)column_int(&q);
+    }
+    return outcome;
+}
+
+enum outcome local_mailbox_route(struct store *store, const struct id *secret, const void *route, size_t size,
+                                 struct store_mailbox *out, struct failure *why)
+{
+    struct local *local = local_of(store);
+    if (size > STORE_ROUTE_SIZE)
+        return failure_set(why, OUTCOME_INVALID, "a route of %zu bytes", size);
+    struct routing routing = {.secret = secret, .route = route, .size = size};
+    enum outcome outcome = writer_do(&local->writer, route_run, &routing, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (size > 0) {
+        due_poke(&local->due, routing.row, clock_elapsed(local->clock), true);
+        local_wake(local);
+    }
+    *out = routing.state;
+    return OUTCOME_OK;
+}
+
+/* ---- forget ---- */
+
+struct forgetting {
+    const struct id *secret;
+    int64_t row; /* 0: there was none */
+};
+
+static enum outcome forget_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    (void)local;
+    struct forgetting *forgetting = argument;
+    struct mailbox mailbox;
+    enum outcome outcome = look_up(db, forgetting->secret, &mailbox, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    forgetting->row = mailbox.row;
+    return mailbox_end(db, mailbox.row, why);
+}
+
+enum outcome local_mailbox_forget(struct store *store, const struct id *secret, struct failure *why)
+{
+    struct local *local = local_of(store);
+    struct forgetting forgetting = {.secret = secret};
+    enum outcome outcome = writer_do(&local->writer, forget_run, &forgetting, why);
+    if (outcome == OUTCOME_OK && forgetting.row != 0)
+        due_forget(&local->due, forgetting.row);
+    return outcome;
+}
+
+/* ---- events ---- */
+
+struct acknowledging {
+    int64_t row;
+    uint64_t number;
+};
+
+static enum outcome acknowledge_run(struct local *local, struct database *db, void *argument,
+                                    struct failure *why)
+{
+    const struct acknowledging *acknowledging = argument;
+    return mailbox_acknowledge(local, db, acknowledging->row, acknowledging->number, why);
+}
+
+/* Whether events up to `since` are still here, or the mailbox was not touched for long. */
+static enum outcome needs_writing(struct local *local, struct database *db, int64_t row, uint64_t since,
+                                  bool *needs, struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT touched < ?1 OR EXISTS (SELECT 1 FROM event WHERE mailbox = ?2 AND number <= ?3)"
+            " FROM mailbox WHERE id = ?2");
+    bind_int(&q, timeline_now(&local->time) - TOUCH_EVERY);
+    bind_int(&q, row);
+    bind_int(&q, since > INT64_MAX ? INT64_MAX : (int64_t)since);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *needs = column_int(&q) != 0;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+enum outcome local_mailbox_events(struct store *store, const struct id *secret, uint64_t since,
+                                  struct store_event *events, size_t capacity, size_t *count, bool *more,
+                                  struct failure *why)
+{
+    struct local *local = local_of(store);
+    struct mailbox mailbox;
+    bool needs = false;
+    {
+        scoped_reader struct reader reader = {0};
+        enum outcome outcome = readers_take(&local->readers, &reader, why);
+        if (outcome == OUTCOME_OK)
+            outcome = mailbox_find(reader.db, secret, &mailbox, why);
+        if (outcome == OUTCOME_OK)
+            outcome = needs_writing(local, reader.db, mailbox.row, since, &needs, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    if (needs) {
+        struct acknowledging acknowledging = {mailbox.row, since};
+        enum outcome outcome = writer_do(&local->writer, acknowledge_run, &acknowledging, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    return outcome == OUTCOME_OK
+               ? mailbox_read(reader.db, mailbox.row, since, events, capacity, count, more, why)
+               : outcome;
+}

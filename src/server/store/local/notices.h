@@ -1,0 +1,58 @@
+/*
+ * notices: from an arrival to events in mailboxes.
+ *
+ * An arrival is a row of the outbox as long as it is pending. fan_out takes the
+ * pending ones in their order and gives each waiter its event, in steps of
+ * bounded size, a transaction each. An arrival counts for an interest if its
+ * number is above the interest's `seen`; the event moves `seen` on in the same
+ * transaction, so that each is told exactly once however often and from whatever
+ * side it is tried.
+ *
+ * Whoever changes an interest (cancel, renew, expiry) settles it first: pending
+ * arrivals that it waits for are told now, so that a publish which was committed
+ * first counts first.
+ *
+ * All on the writer's thread, but local_fan_out.
+ */
+#pragma once
+
+#include "server/store/local/database.h"
+#include "server/store/local/waiters.h"
+#include "server/store/store.h"
+
+struct local;
+
+/* Mailboxes that got something, for due_poke once it is committed. */
+enum { NOTICE_BATCH = 512 };
+struct noticed {
+    size_t count;
+    int64_t mailboxes[NOTICE_BATCH];
+};
+/* Outside of the transaction: they are due, and whoever polls event_fd is woken. */
+void noticed_tell(struct local *local, const struct noticed *noticed);
+
+/* The arrival's row in the outbox, unless nobody can be waiting for it. `made` is its number. */
+must_check enum outcome notices_arrived(struct local *local, struct database *db,
+                                        const struct store_entry *entry, int64_t made, struct failure *why);
+
+/* Tells the waiter what is pending for it. It is as the database has it, before and after. */
+must_check enum outcome notices_settle(struct local *local, struct database *db, struct waiter *waiter,
+                                       struct noticed *noticed, struct failure *why);
+
+/* A waiting one whose time is over, after notices_settle: an event says so if nothing ever came. */
+must_check enum outcome notices_expire(struct local *local, struct database *db, struct waiter *waiter,
+                                       struct noticed *noticed, struct failure *why);
+
+/* The oldest events of the mailbox, those stored before `before`, at most `limit`, become one that counts them. */
+must_check enum outcome notices_age(struct local *local, struct database *db, int64_t mailbox, int64_t before,
+                                    unsigned limit, uint64_t *dropped, struct failure *why);
+
+/* The columns that event_take reads, with its tables. */
+#define EVENT_SELECT                                                                                 \
+    "SELECT number, kind, interest, pattern, happened, dropped, name, version, owner, size, mtime, " \
+    "arrival.arrival,"                                                                               \
+    " digest FROM event LEFT JOIN arrival ON arrival.id = event.arrival "
+void event_take(struct query *query, struct store_event *out);
+
+/* The act. */
+enum outcome local_fan_out(struct store *store, size_t limit, bool *left, struct failure *why) must_check;

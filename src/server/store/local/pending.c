@@ -1,0 +1,120 @@
+#include "server/store/local/pending.h"
+
+#include "server/store/local/local.h"
+#include "server/store/local/mailboxes.h"
+
+#include <string.h>
+
+enum outcome pending_fill(struct local *local, struct database *db, struct failure *why)
+{
+    scoped_query struct query q = query_on(db,
+                                           "SELECT id FROM mailbox WHERE route IS NOT NULL AND events > 0");
+    int64_t now = clock_elapsed(local->clock);
+    enum outcome outcome = query_row(&q, why);
+    while (outcome == OUTCOME_OK) {
+        due_poke(&local->due, column_int(&q), now, false);
+        outcome = query_row(&q, why);
+    }
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+/* What a claimed mailbox has to deliver. ABSENT (not described) if that is nothing, or nowhere to deliver it. */
+static enum outcome claim_read(struct database *db, int64_t row, struct store_claim *out,
+                               struct store_event *events, size_t capacity, struct failure *why)
+{
+    {
+        scoped_query struct query q = query_on(
+            db, "SELECT secret, route FROM mailbox WHERE id = ? AND route IS NOT NULL AND events > 0");
+        bind_int(&q, row);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        out->mailbox = column_id(&q);
+        size_t size;
+        const void *route = column_blob(&q, &size);
+        out->route_size = size < sizeof out->route ? size : sizeof out->route;
+        if (out->route_size > 0)
+            memcpy(out->route, route, out->route_size);
+    }
+    bool more;
+    enum outcome outcome = mailbox_read(db, row, 0, events, capacity, &out->count, &more, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    out->newest = out->count > 0 ? events[out->count - 1].number : 0;
+    return out->count > 0 ? OUTCOME_OK : OUTCOME_ABSENT;
+}
+
+enum outcome local_pending_claim(struct store *store, unsigned lease_seconds, struct store_claim *out,
+                                 struct store_event *events, size_t capacity, int64_t *next_due,
+                                 struct failure *why)
+{
+    struct local *local = local_of(store);
+    int64_t now = clock_elapsed(local->clock);
+    scoped_reader struct reader reader = {0};
+    for (;;) {
+        struct due_claim claim;
+        int64_t next;
+        if (!due_take(&local->due, now, now + timeline_seconds(lease_seconds), &claim, &next)) {
+            *next_due = next;
+            return failure_set(why, OUTCOME_ABSENT, "nothing is due");
+        }
+        enum outcome outcome = reader.db ? OUTCOME_OK : readers_take(&local->readers, &reader, why);
+        struct store_claim found = {.token = claim.token, .attempts = claim.attempts};
+        if (outcome == OUTCOME_OK)
+            outcome = claim_read(reader.db, claim.mailbox, &found, events, capacity, why);
+        if (outcome == OUTCOME_OK) {
+            *out = found;
+            return OUTCOME_OK;
+        }
+        if (outcome != OUTCOME_ABSENT) {
+            due_retry(&local->due, claim.mailbox, claim.token, now + timeline_seconds(1));
+            return outcome;
+        }
+        due_drop(&local->due, &claim, now);
+    }
+}
+
+struct finishing {
+    const struct id *secret;
+    uint64_t acknowledged;
+    int64_t row; /* 0: the mailbox is gone */
+};
+
+static enum outcome done_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct finishing *finishing = argument;
+    struct mailbox mailbox;
+    enum outcome outcome = mailbox_find(db, finishing->secret, &mailbox, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    finishing->row = mailbox.row;
+    return mailbox_acknowledge(local, db, mailbox.row, finishing->acknowledged, why);
+}
+
+enum outcome local_pending_done(struct store *store, const struct id *secret, uint64_t token,
+                                uint64_t acknowledged, struct failure *why)
+{
+    struct local *local = local_of(store);
+    struct finishing finishing = {.secret = secret, .acknowledged = acknowledged};
+    enum outcome outcome = writer_do(&local->writer, done_run, &finishing, why);
+    if (outcome != OUTCOME_OK || finishing.row == 0)
+        return outcome;
+    due_done(&local->due, finishing.row, token, clock_elapsed(local->clock));
+    local_wake(local);
+    return OUTCOME_OK;
+}
+
+enum outcome local_pending_retry(struct store *store, const struct id *secret, uint64_t token,
+                                 uint32_t milliseconds, struct failure *why)
+{
+    struct local *local = local_of(store);
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    struct mailbox mailbox;
+    if (outcome == OUTCOME_OK)
+        outcome = mailbox_find(reader.db, secret, &mailbox, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    due_retry(&local->due, mailbox.row, token, clock_elapsed(local->clock) + (int64_t)milliseconds * 1000000);
+    return OUTCOME_OK;
+}

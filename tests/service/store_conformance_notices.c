@@ -1,0 +1,264 @@
+#include "service/store_conformance.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEASE = 30 };
+
+static void wait_for(struct subject *s, const struct id *mailbox, const char *pattern, bool every)
+{
+    struct store_interest_add add = {.mailbox = *mailbox,
+                                     .interest = id_random(),
+                                     .pattern = pattern,
+                                     .seconds = 3600,
+                                     .every = every};
+    struct store_registration made;
+    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+}
+
+static void route(struct subject *s, const struct id *mailbox, const char *text, struct store_mailbox *out)
+{
+    struct store_mailbox unused;
+    assert_ok(CERTAIN(
+        s->acts->mailbox_route(s->store, mailbox, text, strlen(text), out ? out : &unused, &store_why)));
+}
+
+static enum outcome claim(struct subject *s, struct store_claim *out, struct store_event *found,
+                          size_t capacity, int64_t *next)
+{
+    int64_t unused;
+    enum outcome outcome;
+    do {
+        outcome = s->acts->pending_claim(s->store, LEASE, out, found, capacity, next ? next : &unused,
+                                         &store_why);
+        /* a claim in doubt is nobody's until its lease is over */
+        if (outcome == OUTCOME_UNKNOWN)
+            step(s, LEASE);
+    } while (outcome == OUTCOME_UNKNOWN || outcome == OUTCOME_UNAVAILABLE);
+    return outcome;
+}
+
+static void done(struct subject *s, const struct store_claim *c, uint64_t up_to)
+{
+    assert_ok(CERTAIN(s->acts->pending_done(s->store, &c->mailbox, c->token, up_to, &store_why)));
+}
+
+static void arrive(struct subject *s, const char *name)
+{
+    assert_ok(replace(s, &bob, name, "x", NULL));
+    fan_out(s);
+}
+
+static void claimed_and_done(void **state)
+{
+    struct subject *s = *state;
+    struct id box = id_random();
+    struct store_claim c;
+    struct store_event found[8];
+    struct store_mailbox mailbox;
+    int64_t next = 0;
+    assert_outcome(claim(s, &c, found, 8, &next), OUTCOME_ABSENT);
+    assert_true(next == INT64_MAX);
+    wait_for(s, &box, "f", true);
+    for (int i = 0; i < 5; i++)
+        arrive(s, "f");
+    /* without a route it waits */
+    assert_outcome(claim(s, &c, found, 8, &next), OUTCOME_ABSENT);
+    route(s, &box, "here", &mailbox);
+    assert_int_equal(mailbox.waiting, 5);
+    assert_int_equal(mailbox.newest, 5);
+    assert_ok(claim(s, &c, found, 3, NULL));
+    assert_memory_equal(&c.mailbox, &box, sizeof box);
+    assert_int_equal(c.count, 3);
+    assert_int_equal(c.newest, found[2].number);
+    assert_int_equal(c.route_size, 4);
+    assert_memory_equal(c.route, "here", 4);
+    if (s->plan.every == 0) { /* a claim in doubt lets time pass */
+        assert_outcome(claim(s, &(struct store_claim){0}, found, 8, &next), OUTCOME_ABSENT);
+        assert_true(next != INT64_MAX);
+    }
+    done(s, &c, c.newest);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 2);
+    assert_int_equal(found[0].number, 4);
+    done(s, &c, 4);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 1);
+    done(s, &c, c.newest);
+    assert_outcome(claim(s, &c, found, 8, NULL), OUTCOME_ABSENT);
+    arrive(s, "f");
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(found[0].number, 6);
+}
+
+static void tried_again_later(void **state)
+{
+    struct subject *s = *state;
+    struct id box = id_random();
+    struct store_claim c, second;
+    struct store_event found[8];
+    int64_t next = 0;
+    wait_for(s, &box, "f", true);
+    route(s, &box, "here", NULL);
+    arrive(s, "f");
+    assert_ok(claim(s, &c, found, 8, NULL));
+    uint32_t before = c.attempts;
+    assert_ok(CERTAIN(s->acts->pending_retry(s->store, &box, c.token, 5000, &store_why)));
+    if (s->plan.every == 0) {
+        assert_outcome(claim(s, &c, found, 8, &next), OUTCOME_ABSENT);
+        assert_int_equal(next, clock_elapsed(&s->clock) + 5 * (int64_t)CLOCK_SECOND);
+    }
+    arrive(s, "f"); /* what comes meanwhile does not make it due earlier */
+    if (s->plan.every == 0)
+        assert_outcome(claim(s, &c, found, 8, &next), OUTCOME_ABSENT);
+    step(s, 5);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 2);
+    assert_true(c.attempts > before);
+    /* a lease that ran out */
+    step(s, LEASE);
+    assert_ok(claim(s, &second, found, 8, NULL));
+    assert_true(second.token != c.token);
+    assert_true(second.attempts > c.attempts);
+    /* the old claim's answers end nothing of the new one's; what it says was received is */
+    assert_ok(CERTAIN(s->acts->pending_retry(s->store, &box, c.token, 0, &store_why)));
+    done(s, &c, found[0].number);
+    if (s->plan.every == 0)
+        assert_outcome(claim(s, &c, found, 8, NULL), OUTCOME_ABSENT);
+    /* a new route is tried at once, from the start */
+    route(s, &box, "there", NULL);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 1);
+    if (s->plan.every == 0)
+        assert_int_equal(c.attempts, 0);
+    assert_memory_equal(c.route, "there", 5);
+    done(s, &c, c.newest);
+    assert_outcome(claim(s, &c, found, 8, NULL), OUTCOME_ABSENT);
+}
+
+static void notices_outlive_a_restart(void **state)
+{
+    struct subject *s = *state;
+    struct id box = id_random();
+    struct store_claim c;
+    struct store_event found[8];
+    wait_for(s, &box, "f", true);
+    route(s, &box, "here", NULL);
+    arrive(s, "f");
+    assert_ok(replace(s, &bob, "f", "not yet told", NULL)); /* no fan_out */
+    subject_restart(s);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 1);
+    fan_out(s);
+    done(s, &c, c.newest);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 1);
+    assert_int_equal(found[0].number, 2);
+    assert_int_equal(found[0].entry.size, strlen("not yet told"));
+}
+
+static void forgotten_mailbox(void **state)
+{
+    struct subject *s = *state;
+    struct id box = id_random();
+    struct store_claim c;
+    struct store_event found[8];
+    struct store_interest rows[2];
+    wait_for(s, &box, "f", true);
+    route(s, &box, "here", NULL);
+    arrive(s, "f");
+    arrive(s, "f");
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_ok(CERTAIN(s->acts->mailbox_forget(s->store, &box, &store_why)));
+    assert_ok(CERTAIN(s->acts->mailbox_forget(s->store, &box, &store_why)));
+    done(s, &c, c.newest);
+    assert_outcome(claim(s, &c, found, 8, NULL), OUTCOME_ABSENT);
+    assert_int_equal(interests(s, &box, rows, 2), 0);
+    arrive(s, "f");
+    /* made again, its numbers go on: who remembers what it saw must not miss the new ones */
+    wait_for(s, &box, "f", true);
+    arrive(s, "f");
+    route(s, &box, "here", NULL);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 1);
+    assert_true(found[0].number > 2);
+}
+
+/* A mailbox that nobody empties: the oldest go, and one event counts them. */
+static void overflow(void **state)
+{
+    struct subject *s = *state;
+    s->limits.events_per_mailbox = 4;
+    subject_restart(s);
+    struct id box = id_random();
+    struct store_event found[8];
+    bool more;
+    wait_for(s, &box, "f", true);
+    for (int i = 0; i < 4; i++)
+        arrive(s, "f");
+    assert_int_equal(events(s, &box, 0, found, 8, &more), 4);
+    assert_int_equal(found[0].kind, STORE_ARRIVED);
+    for (int i = 0; i < 6; i++)
+        arrive(s, "f");
+    size_t count = events(s, &box, 0, found, 8, &more);
+    assert_true(count <= 5);
+    assert_int_equal(found[0].kind, STORE_DROPPED);
+    assert_int_equal(found[0].dropped + count - 1, 10);
+    assert_int_equal(found[count - 1].number, 10);
+    for (size_t i = 1; i < count; i++) {
+        assert_int_equal(found[i].kind, STORE_ARRIVED);
+        assert_true(found[i].number > found[i - 1].number);
+    }
+}
+
+static void many_waiters_of_one_name(void **state)
+{
+    struct subject *s = *state;
+    enum { MANY = 700 };
+    struct id *boxes = calloc(MANY, sizeof *boxes);
+    struct store_event found[2];
+    bool more;
+    for (int i = 0; i < MANY; i++) {
+        boxes[i] = id_random();
+        wait_for(s, &boxes[i], "f", false);
+    }
+    assert_ok(put(s, &bob, "f", "one", NULL));
+    assert_ok(replace(s, &bob, "f", "two", NULL));
+    bool left = false;
+    assert_ok(CERTAIN(s->acts->fan_out(s->store, 1, &left, &store_why)));
+    fan_out(s);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(events(s, &boxes[i], 0, found, 2, &more), 1);
+        assert_int_equal(found[0].entry.size, 3);
+    }
+    free(boxes);
+}
+
+static void event_fd_wakes(void **state)
+{
+    struct subject *s = *state;
+    struct pollfd fd = {.fd = s->acts->event_fd(s->store), .events = POLLIN};
+    struct id box = id_random();
+    wait_for(s, &box, "f", true);
+    route(s, &box, "here", NULL);
+    uint64_t ignored;
+    assert_int_equal(poll(&fd, 1, 0), 1);
+    assert_int_equal(read(fd.fd, &ignored, sizeof ignored), sizeof ignored);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    assert_ok(put(s, &bob, "other", "x", NULL));
+    fan_out(s);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    arrive(s, "f");
+    assert_int_equal(poll(&fd, 1, 0), 1);
+}
+
+static const struct CMUnitTest tests[] = {
+    SUBJECT_TEST(claimed_and_done),  SUBJECT_TEST(tried_again_later), SUBJECT_TEST(notices_outlive_a_restart),
+    SUBJECT_TEST(forgotten_mailbox), SUBJECT_TEST(overflow),          SUBJECT_TEST(many_waiters_of_one_name),
+    SUBJECT_TEST(event_fd_wakes),
+};
+
+const struct conformance conformance_notices = {"store: notices", tests, sizeof tests / sizeof *tests};

@@ -258,7 +258,7 @@ enum outcome local_mailbox_events(struct store *store, const struct id *secret, 
                                   struct failure *why)
 {
     struct local *local = local_of(store);
-    struct mailbox mailbox;
+    struct mailbox mailbox = {0};
     bool needs = false;
     {
         scoped_reader struct reader reader = {0};

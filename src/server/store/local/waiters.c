@@ -121,7 +121,7 @@ enum outcome waiter_wants(struct waiters *waiters, const struct waiter *waiter, 
         *wants = strcmp(waiter->pattern, name) == 0;
         return OUTCOME_OK;
     }
-    const struct glob *glob;
+    const struct glob *glob = NULL;
     enum outcome outcome = glob_of(waiters, waiter->pattern, &glob, why);
     if (outcome == OUTCOME_OK)
         *wants = glob_match(glob, name);

@@ -56,6 +56,9 @@ enum choice {
     CHOICES, /* how many there are, with CHOICE_END */
 };
 
+typedef enum exit_code command_function(struct client *client, const struct choices *choices,
+                                        const struct arguments *arguments);
+
 enum { COMMAND_CHOICES = 8 };
 
 struct command {
@@ -67,8 +70,7 @@ struct command {
     int origins;        /* of enum origin: where it is allowed */
     size_t least, most; /* arguments */
     bool alone;         /* needs no session */
-    enum exit_code (*run)(struct client *client, const struct choices *choices,
-                          const struct arguments *arguments);
+    command_function *run;
 };
 
 /* Ended by a row without a name. In commands.c. */
@@ -89,45 +91,16 @@ bool command_is_glob(const struct choices *choices, const char *text);
 /* ---- the functions of the table, by file ---- */
 
 /* put.c, get.c */
-enum exit_code put_run(struct client *client, const struct choices *choices,
-                       const struct arguments *arguments);
-enum exit_code get_run(struct client *client, const struct choices *choices,
-                       const struct arguments *arguments);
+command_function put_run, get_run;
 /* names.c */
-enum exit_code ls_run(struct client *client, const struct choices *choices,
-                      const struct arguments *arguments);
-enum exit_code stat_run(struct client *client, const struct choices *choices,
-                        const struct arguments *arguments);
-enum exit_code rm_run(struct client *client, const struct choices *choices,
-                      const struct arguments *arguments);
-enum exit_code mv_run(struct client *client, const struct choices *choices,
-                      const struct arguments *arguments);
+command_function ls_run, stat_run, rm_run, mv_run;
 /* wait.c, listen.c */
-enum exit_code wait_run(struct client *client, const struct choices *choices,
-                        const struct arguments *arguments);
-enum exit_code listen_run(struct client *client, const struct choices *choices,
-                          const struct arguments *arguments);
+command_function wait_run, listen_run;
 /* interests.c */
-enum exit_code interest_run(struct client *client, const struct choices *choices,
-                            const struct arguments *arguments);
-enum exit_code interests_run(struct client *client, const struct choices *choices,
-                             const struct arguments *arguments);
-enum exit_code renew_run(struct client *client, const struct choices *choices,
-                         const struct arguments *arguments);
-enum exit_code cancel_run(struct client *client, const struct choices *choices,
-                          const struct arguments *arguments);
+command_function interest_run, interests_run, renew_run, cancel_run;
 /* server.c */
-enum exit_code ping_run(struct client *client, const struct choices *choices,
-                        const struct arguments *arguments);
-enum exit_code status_run(struct client *client, const struct choices *choices,
-                          const struct arguments *arguments);
+command_function ping_run, status_run;
 /* prompt.c */
-enum exit_code connect_run(struct client *client, const struct choices *choices,
-                           const struct arguments *arguments);
-enum exit_code disconnect_run(struct client *client, const struct choices *choices,
-                              const struct arguments *arguments);
-enum exit_code quit_run(struct client *client, const struct choices *choices,
-                        const struct arguments *arguments);
+command_function connect_run, disconnect_run, quit_run;
 /* command.c */
-enum exit_code help_run(struct client *client, const struct choices *choices,
-                        const struct arguments *arguments);
+command_function help_run;

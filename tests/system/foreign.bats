@@ -80,3 +80,21 @@ END
     expect_failure 1 "status 2: ." foreign_client 127.0.0.1 get b/none out
 END
 }
+
+@test "an interest without a callback is met, and EVENTS tells it" {
+    in_world <<'END'
+    start_rpcbind
+    start_server
+    echo content >file
+    foreign_client 127.0.0.1 await later/file 60 >awaited &
+    waiter=$!
+    until_true 10 grep -q registered awaited
+    expect "other 8" foreign_client 127.0.0.1 put other file
+    expect "later/file 8" foreign_client 127.0.0.1 put-parts later/file file
+    wait "$waiter"
+    expect "$(printf 'registered, route 0\nevent 0 later/file 8\nleft 0')" cat awaited
+
+    # What is there is told at once.
+    expect "later/file 8" foreign_client 127.0.0.1 await later/file 60
+END
+}

@@ -77,7 +77,8 @@ struct rpc_server {
     _Atomic bool quitting; /* workers go home */
     _Atomic unsigned idle; /* workers that wait for events */
     _Atomic unsigned in_service; /* records with a permit, or waiting for one */
-    int64_t supervised_at; /* the tick's alone */
+    _Atomic unsigned ticks; /* released by one tick, acquired by the next: epoll orders them, but not for all eyes */
+    int64_t supervised_at;  /* the tick's alone */
     _Atomic bool relieving; /* somebody looks for who is in the way */
     _Atomic int64_t relieved_at;
 

@@ -213,6 +213,7 @@ void supervise_tick(struct rpc_server *server)
     uint64_t expirations;
 
     (void)!read(server->timer, &expirations, sizeof expirations);
+    (void)atomic_load_explicit(&server->ticks, memory_order_acquire);
     reversed_expire(server);
     if (!atomic_load(&server->stopping))
         listeners_resume(server);
@@ -225,5 +226,6 @@ void supervise_tick(struct rpc_server *server)
         server->supervised_at = now;
         scan(server, now);
     }
+    atomic_fetch_add_explicit(&server->ticks, 1, memory_order_release);
     arm_again(server);
 }

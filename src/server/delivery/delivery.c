@@ -14,9 +14,10 @@
 
 enum {
     MS = 1000000,
-    WAIT_MAX_MS = 5000, /* the store's event_fd is a hint that may be lost */
-    TROUBLE_MS = 1000,  /* until a store that failed is asked again */
-    LEASE_MARGIN_S = 30,
+    WAIT_MAX_MS = 5000,    /* the store's event_fd is a hint that may be lost */
+    TROUBLE_FIRST_MS = 20, /* until a store that failed is asked again */
+    TROUBLE_LAST_MS = 2000,
+    LEASE_MARGIN_S = 2,
 };
 
 /* ---- what is the store's, as the callback side has it ---- */
@@ -64,7 +65,10 @@ static void wake(struct delivery *delivery)
 
 /* ---- claims ---- */
 
-/* A lease outlasts every deadline the sender has, so that no second claim runs beside the first. */
+/*
+ * A lease outlasts every deadline the sender has. A claim that lapsed all the
+ * same does no harm: the sender takes one batch of a mailbox at a time.
+ */
 static unsigned lease_seconds(const struct delivery *delivery)
 {
     const struct sender_limits *limits = &delivery->options.limits;
@@ -134,8 +138,9 @@ static int claim_all(struct delivery *delivery)
         }
         if (outcome != OUTCOME_ABSENT) {
             reports_complain(outcome, &why);
-            return TROUBLE_MS;
+            return (int)backoff_next(&delivery->trouble);
         }
+        backoff_reset(&delivery->trouble);
         int64_t left = due == INT64_MAX ? INT64_MAX : due - clock_elapsed(delivery->options.clock);
         return left <= 0 ? 0 : left >= (int64_t)WAIT_MAX_MS * MS ? WAIT_MAX_MS : (int)((left + MS - 1) / MS);
     }
@@ -187,6 +192,7 @@ enum outcome delivery_new(const struct delivery_options *options, struct deliver
     if (!delivery)
         return failure_set(why, OUTCOME_NOMEM, "no memory for deliveries");
     delivery->options = *options;
+    backoff_init(&delivery->trouble, TROUBLE_FIRST_MS, TROUBLE_LAST_MS);
     pthread_mutex_init(&delivery->attach_lock, NULL);
     delivery->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum outcome outcome = OUTCOME_OK;

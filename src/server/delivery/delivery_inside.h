@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "rpc/backoff.h"
 #include "server/delivery/delivery.h"
 #include "server/delivery/reports.h"
 
@@ -29,6 +30,7 @@ struct delivery {
     pthread_t thread;
 
     /* the thread's own */
+    struct backoff trouble; /* of claims that the store failed at */
     struct store_event *claimed;
     struct event *events;
 };

@@ -7,6 +7,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
+
+/* A store that is in trouble is asked again for about ten seconds; then the claim's lease tells the rest. */
+enum { TRIES_MAX = 12, PAUSE_FIRST_MS = 10, PAUSE_LAST_MS = 2000 };
 
 enum outcome reports_init(struct reports *reports, struct store *store, unsigned limit, int wake,
                           struct failure *why)
@@ -90,27 +94,58 @@ uint32_t reports_pause(const struct reports *reports, uint32_t attempts)
     return backoff_after(reports->retry_first_ms, reports->retry_last_ms, attempts);
 }
 
+static bool is_stopping(struct reports *reports)
+{
+    scoped_lock(&reports->lock);
+    return reports->stopping;
+}
+
+/* Whether the act is to be repeated, after a pause: the store could not, or does not know whether it did. */
+static bool again(struct reports *reports, enum outcome outcome, uint32_t tries)
+{
+    if ((outcome != OUTCOME_UNAVAILABLE && outcome != OUTCOME_UNKNOWN) || tries == TRIES_MAX ||
+        is_stopping(reports))
+        return false;
+    uint32_t ms = backoff_after(PAUSE_FIRST_MS, PAUSE_LAST_MS, tries);
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&pause, NULL);
+    return true;
+}
+
 void reports_retry(struct reports *reports, const struct id *mailbox, uint64_t token, uint32_t milliseconds)
 {
     struct failure why;
+    enum outcome outcome;
+    uint32_t tries = 0;
     atomic_fetch_add(&reports->retries, 1);
-    reports_complain(reports->store->acts->pending_retry(reports->store, mailbox, token, milliseconds, &why),
-                     &why);
+    do
+        outcome = reports->store->acts->pending_retry(reports->store, mailbox, token, milliseconds, &why);
+    while (again(reports, outcome, tries++));
+    reports_complain(outcome, &why);
 }
 
-static void acknowledge(struct reports *reports, const struct flight *flight,
-                        const struct sender_result *result)
+static void count(struct reports *reports, const struct flight *flight, const struct sender_result *result)
 {
-    struct failure why;
     /* Numbers may have gaps: of a batch acknowledged in part no more is known. */
     uint64_t span = result->acknowledged - flight->before;
     bool whole = result->acknowledged >= flight->last || span > flight->count;
     atomic_fetch_add(&reports->events, whole ? flight->count : span);
     atomic_fetch_add(&reports->batches, 1);
     atomic_fetch_add(result->route == SENDER_DIALBACK ? &reports->dialback : &reports->reversed, 1);
-    reports_complain(reports->store->acts->pending_done(reports->store, &flight->mailbox, flight->token,
-                                                        result->acknowledged, &why),
-                     &why);
+}
+
+static void acknowledge(struct reports *reports, const struct flight *flight,
+                        const struct sender_result *result)
+{
+    struct failure why;
+    enum outcome outcome;
+    uint32_t tries = 0;
+    count(reports, flight, result);
+    do
+        outcome = reports->store->acts->pending_done(reports->store, &flight->mailbox, flight->token,
+                                                     result->acknowledged, &why);
+    while (again(reports, outcome, tries++));
+    reports_complain(outcome, &why);
 }
 
 static void report(struct reports *reports, const struct flight *flight, const struct sender_result *result)

@@ -14,11 +14,12 @@
  *     get NAME FILE          DOWNLOAD, as often as it takes
  *     list [GLOB]            names and sizes
  *     await NAME SECONDS     an interest without a callback; polls EVENTS until it is met
+ *     listen NAME SECONDS    the same with a stock callback program, until it is notified
  *
  * Exits 0 if the server did it, 1 if it answered another status, 2 if the call
  * failed or made no sense. What was answered goes to stdout.
  */
-#include "fileshare.h"
+#include "callback.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -240,6 +241,15 @@ static int list(CLIENT *server, char *glob)
     return 0;
 }
 
+void callback_show(const fs_event *event)
+{
+    printf("event %d ", (int)event->kind);
+    if (event->entry)
+        show_entry(event->entry);
+    else
+        printf("%.*s\n", (int)event->pattern.fs_name_len, event->pattern.fs_name_val);
+}
+
 /* Asks until there is an event or the time is over; the number of the last one, or 0. */
 static u_quad_t poll_events(CLIENT *server, fs_id mailbox, int seconds)
 {
@@ -253,11 +263,7 @@ static u_quad_t poll_events(CLIENT *server, fs_id mailbox, int seconds)
         u_quad_t last = 0;
         for (u_int i = 0; i < res->fs_events_res_u.page.rows.rows_len; i++) {
             const fs_event *event = &res->fs_events_res_u.page.rows.rows_val[i];
-            printf("event %d ", (int)event->kind);
-            if (event->entry)
-                show_entry(event->entry);
-            else
-                printf("%.*s\n", (int)event->pattern.fs_name_len, event->pattern.fs_name_val);
+            callback_show(event);
             last = event->number;
         }
         clnt_freeres(server, (xdrproc_t)xdr_fs_events_res, (char *)res);
@@ -280,30 +286,48 @@ static int acknowledge(CLIENT *server, fs_id mailbox, u_quad_t number)
     return 0;
 }
 
-static int await(CLIENT *server, char *name, int seconds)
+/* An interest in one name, once; whether there is something to wait for. */
+static bool_t registered(CLIENT *server, fs_id mailbox, char *name, int seconds, fs_callback *callback)
 {
-    fs_register_args args = {.mailbox = new_id(),
+    fs_register_args args = {.mailbox = mailbox,
                              .interest = new_id(),
                              .match = FS_EXACT,
                              .pattern = name_of(name),
                              .seconds = (u_int)seconds,
                              .repeat = FS_ONCE,
                              .present = FS_TELL,
-                             .callback = NULL};
+                             .callback = callback};
     fs_register_res *res = answered(server, fsproc_register_interest_1(&args, server));
 
     if (res->status != FS_OK)
-        return refused(res->status, res->fs_register_res_u.failure.reason);
+        exit(refused(res->status, res->fs_register_res_u.failure.reason));
     const fs_registration *made = &res->fs_register_res_u.registration;
-    if (!made->registered) {
-        for (u_int i = 0; i < made->present.present_len; i++)
-            show_entry(&made->present.present_val[i]);
-        return 0;
-    }
-    printf("registered, route %d\n", (int)made->route);
+    for (u_int i = 0; i < made->present.present_len; i++)
+        show_entry(&made->present.present_val[i]);
+    if (made->registered)
+        printf("registered\n");
     fflush(stdout);
-    u_quad_t number = poll_events(server, args.mailbox, seconds + 10);
-    return number ? acknowledge(server, args.mailbox, number) : 1;
+    return made->registered;
+}
+
+static int await(CLIENT *server, char *name, int seconds)
+{
+    fs_id mailbox = new_id();
+
+    if (!registered(server, mailbox, name, seconds, NULL))
+        return 0;
+    u_quad_t number = poll_events(server, mailbox, seconds + 10);
+    return number ? acknowledge(server, mailbox, number) : 1;
+}
+
+static int listen_for(CLIENT *server, char *name, int seconds)
+{
+    fs_callback callback;
+
+    callback_begin(new_id(), new_id(), &callback);
+    if (!registered(server, new_id(), name, seconds, &callback))
+        return 0;
+    return callback_serve(seconds + 10) ? 0 : 1;
 }
 
 static int run(CLIENT *server, int count, char **words)
@@ -331,6 +355,8 @@ static int run(CLIENT *server, int count, char **words)
         return list(server, count == 2 ? words[1] : (char[]){""});
     if (count == 3 && strcmp(command, "await") == 0)
         return await(server, words[1], atoi(words[2]));
+    if (count == 3 && strcmp(command, "listen") == 0)
+        return listen_for(server, words[1], atoi(words[2]));
     fprintf(stderr, "foreign_client: no such command: %s\n", command);
     return 2;
 }

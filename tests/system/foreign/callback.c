@@ -18,7 +18,7 @@ static bool_t notified;
 
 void callback_begin(fs_id proof, fs_id ticket, fs_callback *out)
 {
-    static char address[FS_ADDRESS_MAX];
+    static char netid[] = "tcp", address[FS_ADDRESS_MAX];
     SVCXPRT *transport = svctcp_create(RPC_ANYSOCK, 0, 0);
     u_int number = FS_TRANSIENT_MIN;
 
@@ -33,7 +33,7 @@ void callback_begin(fs_id proof, fs_id ticket, fs_callback *out)
         }
     snprintf(address, sizeof(address), "127.0.0.1.%d.%d", transport->xp_port >> 8, transport->xp_port & 255);
     ours = (fs_callback){.prog = number,
-                         .netid = {3, (char[]){"tcp"}},
+                         .netid = {3, netid},
                          .address = {(u_int)strlen(address), address},
                          .proof = proof,
                          .ticket = ticket,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ANSWERS_MAX = 1000000 };
+
 struct digest_value answers_arguments(const struct pack *pack)
 {
     return digest_of(pack->bytes, pack->count);
@@ -81,6 +83,14 @@ static enum outcome answers_bound(struct database *db, int64_t principal, uint32
     return query_run(&q, why);
 }
 
+/* Principals can be many: the oldest answers of all go when there are too many of them. `newest` is the last row. */
+static enum outcome answers_bound_all(struct database *db, int64_t newest, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "DELETE FROM answer WHERE seq <= ?");
+    bind_int(&q, newest - ANSWERS_MAX);
+    return query_run(&q, why);
+}
+
 enum outcome answers_keep(struct database *db, const struct answer_key *key, int64_t now,
                           const struct pack *body, uint32_t limit, struct failure *why)
 {
@@ -92,15 +102,18 @@ enum outcome answers_keep(struct database *db, const struct answer_key *key, int
         outcome = answers_bound(db, principal, limit, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    scoped_query struct query q = query_on(
-        db, "INSERT INTO answer (id, principal, act, arguments, done, body) VALUES (?, ?, ?, ?, ?, ?)");
-    bind_id(&q, key->id);
-    bind_int(&q, principal);
-    bind_int(&q, key->act);
-    bind_digest(&q, &key->arguments);
-    bind_int(&q, now);
-    bind_blob(&q, body->bytes, body->count);
-    return query_run(&q, why);
+    {
+        scoped_query struct query q = query_on(
+            db, "INSERT INTO answer (id, principal, act, arguments, done, body) VALUES (?, ?, ?, ?, ?, ?)");
+        bind_id(&q, key->id);
+        bind_int(&q, principal);
+        bind_int(&q, key->act);
+        bind_digest(&q, &key->arguments);
+        bind_int(&q, now);
+        bind_blob(&q, body->bytes, body->count);
+        outcome = query_run(&q, why);
+    }
+    return outcome == OUTCOME_OK ? answers_bound_all(db, database_last_row(db), why) : outcome;
 }
 
 enum outcome answers_sweep(struct database *db, int64_t before, unsigned limit, uint64_t *removed,

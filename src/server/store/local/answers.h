@@ -7,7 +7,8 @@
  * were done are kept: a refused one may be tried again.
  *
  * They are forgotten after STORE_ANSWER_SECONDS, or when their principal has
- * more than limits.answers_per_principal; the oldest goes first.
+ * more than limits.answers_per_principal, or when all of them have more than a
+ * million; the oldest goes first.
  */
 #pragma once
 

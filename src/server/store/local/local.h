@@ -16,6 +16,7 @@
 #include "server/store/local/due.h"
 #include "server/store/local/readers.h"
 #include "server/store/local/reads.h"
+#include "server/store/local/sweep.h"
 #include "server/store/local/timeline.h"
 #include "server/store/local/uploads.h"
 #include "server/store/local/waiters.h"
@@ -35,6 +36,7 @@ struct local {
     struct reads reads;
     struct readers readers;
     struct due due;
+    struct sweeping sweeping;
     struct waiters waiters; /* the writer's thread's */
     struct writer writer;
 };

@@ -2,6 +2,7 @@
 
 #include "base/disk.h"
 #include "base/scoped.h"
+#include "server/store/local/audit.h"
 #include "server/store/local/files.h"
 #include "server/store/local/interests.h"
 #include "server/store/local/mailboxes.h"
@@ -9,7 +10,7 @@
 #include "server/store/local/pending.h"
 #include "server/store/local/publish.h"
 #include "server/store/local/schema.h"
-#include "server/store/local/unbuilt.h"
+#include "server/store/local/sweep.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -145,6 +146,7 @@ static void local_close(struct store *store)
     readers_fini(&local->readers);
     waiters_fini(&local->waiters);
     due_fini(&local->due);
+    pthread_mutex_destroy(&local->sweeping.mutex);
     uploads_fini(local);
     reads_fini(&local->reads);
     blobs_fini(&local->blobs);
@@ -223,9 +225,9 @@ static const struct store_acts local_acts = {
     .pending_claim = local_pending_claim,
     .pending_done = local_pending_done,
     .pending_retry = local_pending_retry,
-    .sweep = unbuilt_sweep,
-    .health = unbuilt_health,
-    .audit = unbuilt_audit,
+    .sweep = local_sweep,
+    .health = local_health,
+    .audit = local_audit,
 };
 
 /* An empty one, which local_close can take down whatever else happened. */
@@ -243,6 +245,7 @@ static struct local *local_new(const struct store_local_options *options)
     readers_init(&local->readers, local->database_path);
     uploads_init(&local->uploads);
     due_init(&local->due);
+    pthread_mutex_init(&local->sweeping.mutex, NULL);
     reads_init(&local->reads, options->limits.open_reads);
     blobs_init(&local->blobs);
     return local;

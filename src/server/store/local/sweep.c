@@ -1,0 +1,406 @@
+#include "server/store/local/sweep.h"
+
+#include "server/store/local/answers.h"
+#include "server/store/local/local.h"
+#include "server/store/local/mailboxes.h"
+#include "server/store/local/notices.h"
+#include "server/store/local/pending.h"
+
+enum {
+    EXPIRE_BATCH = 256, /* a notice each: at most NOTICE_BATCH */
+    UPLOAD_BATCH = 64,
+    KEPT_BATCH = 128,
+    ROW_BATCH = 1000,
+    MAILBOX_BATCH = 32,
+};
+
+#define A_DAY (86400 * (int64_t)CLOCK_SECOND)
+
+/* ---- interests whose time is over ---- */
+
+struct expiring {
+    uint64_t count;
+    struct noticed noticed;
+};
+
+static enum outcome next_over(struct local *local, struct database *db, struct waiter *out,
+                              struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT " WAITER_COLUMNS " FROM interest WHERE state = 0 AND ends <= ? ORDER BY ends LIMIT 1");
+    bind_int(&q, timeline_now(&local->time));
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        waiter_take(&q, out);
+    return outcome;
+}
+
+/* What is pending for it first: it may have been met before it ran out. */
+static enum outcome expire_one(struct local *local, struct database *db, struct waiter *waiter,
+                               struct expiring *expiring, struct failure *why)
+{
+    enum outcome outcome = notices_settle(local, db, waiter, &expiring->noticed, why);
+    if (outcome == OUTCOME_OK && waiter->state == STORE_WAITING)
+        outcome = notices_expire(local, db, waiter, &expiring->noticed, why);
+    return outcome;
+}
+
+static enum outcome expire_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct expiring *expiring = argument;
+    struct waiter waiter;
+    enum outcome outcome = OUTCOME_OK;
+    while (outcome == OUTCOME_OK && expiring->count < EXPIRE_BATCH) {
+        outcome = next_over(local, db, &waiter, why);
+        if (outcome == OUTCOME_OK)
+            outcome = expire_one(local, db, &waiter, expiring, why);
+        if (outcome == OUTCOME_OK)
+            expiring->count++;
+    }
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+static enum outcome sweep_interests(struct local *local, struct store_sweep *out, bool *left,
+                                    struct failure *why)
+{
+    struct expiring expiring = {0};
+    enum outcome outcome = writer_do(&local->writer, expire_run, &expiring, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    noticed_tell(local, &expiring.noticed);
+    out->interests += expiring.count;
+    *left |= expiring.count == EXPIRE_BATCH;
+    return OUTCOME_OK;
+}
+
+/* ---- idle uploads ---- */
+
+static enum outcome sweep_uploads(struct local *local, struct store_sweep *out, bool *left,
+                                  struct failure *why)
+{
+    int64_t before = timeline_now(&local->time) - timeline_seconds(local->limits.upload_idle_seconds);
+    enum outcome outcome = OUTCOME_OK;
+    unsigned count = 0;
+    for (; count < UPLOAD_BATCH && outcome == OUTCOME_OK; count++) {
+        struct upload *upload = uploads_take_idle(&local->uploads, before);
+        if (!upload)
+            return OUTCOME_OK;
+        pthread_mutex_lock(&upload->mutex);
+        if (upload->touched < before) {
+            outcome = upload_drop(local, upload, why);
+            out->uploads += outcome == OUTCOME_OK;
+        }
+        pthread_mutex_unlock(&upload->mutex);
+        upload_give(local, upload);
+    }
+    *left |= count == UPLOAD_BATCH;
+    return outcome;
+}
+
+/* ---- versions replaced or removed ---- */
+
+struct ending {
+    size_t count, spared_count, blob_count;
+    struct id versions[KEPT_BATCH]; /* to go */
+    struct id spared[KEPT_BATCH];   /* read just now: to be kept on */
+    struct id blobs[KEPT_BATCH];    /* that no row names any more */
+};
+
+/* Those whose time is over, and the oldest ones while there are too many bytes. */
+static enum outcome choose_kept(struct local *local, struct database *db, struct ending *ending,
+                                struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT version, size, until, (SELECT kept_bytes FROM store) FROM kept ORDER BY until LIMIT ?");
+    bind_int(&q, KEPT_BATCH);
+    int64_t now = timeline_now(&local->time), gone = 0;
+    for (;;) {
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+        struct id version = column_id(&q);
+        int64_t size = column_int(&q);
+        int64_t until = column_int(&q);
+        int64_t over = column_int(&q) - (int64_t)local->limits.kept_bytes - gone;
+        if (until > now && over <= 0)
+            return OUTCOME_OK;
+        if (!reads_forget(&local->reads, &version)) {
+            if (until <= now)
+                ending->spared[ending->spared_count++] = version;
+            continue;
+        }
+        gone += size;
+        ending->versions[ending->count++] = version;
+    }
+}
+
+static enum outcome keep_on(struct local *local, struct database *db, const struct id *version,
+                            struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "UPDATE kept SET until = ? WHERE version = ?");
+    bind_int(&q, timeline_now(&local->time) + timeline_seconds(local->limits.kept_seconds));
+    bind_id(&q, version);
+    return query_run(&q, why);
+}
+
+/* One use of the content less; it goes with the last. */
+static enum outcome content_unused(struct database *db, int64_t content, struct ending *ending,
+                                   struct failure *why)
+{
+    {
+        scoped_query struct query q = query_on(db, "UPDATE content SET uses = uses - 1 WHERE id = ?");
+        bind_int(&q, content);
+        enum outcome outcome = query_run(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    scoped_query struct query q = query_on(db,
+                                           "DELETE FROM content WHERE id = ? AND uses <= 0 RETURNING blob");
+    bind_int(&q, content);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK && !column_is_null(&q))
+        ending->blobs[ending->blob_count++] = column_id(&q);
+    return outcome == OUTCOME_OK ? query_run(&q, why) : outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+static enum outcome end_version(struct database *db, const struct id *version, struct ending *ending,
+                                struct failure *why)
+{
+    int64_t content;
+    {
+        scoped_query struct query q = query_on(db, "DELETE FROM kept WHERE version = ? RETURNING content");
+        bind_id(&q, version);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+        content = column_int(&q);
+        outcome = query_run(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    return content_unused(db, content, ending, why);
+}
+
+static enum outcome kept_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct ending *ending = argument;
+    enum outcome outcome = choose_kept(local, db, ending, why);
+    for (size_t i = 0; i < ending->spared_count && outcome == OUTCOME_OK; i++)
+        outcome = keep_on(local, db, &ending->spared[i], why);
+    for (size_t i = 0; i < ending->count && outcome == OUTCOME_OK; i++)
+        outcome = end_version(db, &ending->versions[i], ending, why);
+    return outcome;
+}
+
+static enum outcome sweep_kept(struct local *local, struct store_sweep *out, bool *left, struct failure *why)
+{
+    struct ending ending = {0};
+    enum outcome outcome = writer_do(&local->writer, kept_run, &ending, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    *left |= ending.count == KEPT_BATCH;
+    out->blobs += ending.count;
+    for (size_t i = 0; i < ending.blob_count && outcome == OUTCOME_OK; i++)
+        outcome = blob_remove(&local->blobs, BLOB_WHOLE, &ending.blobs[i], why);
+    return outcome;
+}
+
+/* ---- rows that are old ---- */
+
+struct tidying {
+    struct store_sweep *out;
+    bool left;
+};
+
+static enum outcome tidy(struct database *db, const char *text, int64_t before, int64_t limit, bool *left,
+                         uint64_t *count, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, text);
+    bind_int(&q, before);
+    bind_int(&q, limit);
+    enum outcome outcome = query_run(&q, why);
+    if (outcome == OUTCOME_OK) {
+        *count += database_changed(db);
+        *left |= database_changed(db) >= (uint64_t)limit;
+    }
+    return outcome;
+}
+
+/* Interests that are over are forgotten after a while, or when there are more than may wait. */
+static enum outcome tidy_interests(struct local *local, struct database *db, bool *left, struct failure *why)
+{
+    uint64_t count = 0;
+    enum outcome outcome = tidy(
+        db,
+        "DELETE FROM interest WHERE id IN (SELECT id FROM interest WHERE state <> 0 AND ends <= ? LIMIT ?)",
+        timeline_now(&local->time), ROW_BATCH, left, &count, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    return tidy(db,
+                "DELETE FROM interest WHERE id IN (SELECT id FROM interest WHERE state <> 0 ORDER BY ends"
+                " LIMIT max(0, min(?2, (SELECT over FROM store) - ?1)))",
+                local->limits.interests, ROW_BATCH, left, &count, why);
+}
+
+static enum outcome next_mailbox(struct database *db, const char *text, int64_t before, int64_t routed_before,
+                                 int64_t *row, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, text);
+    bind_int(&q, before);
+    bind_int(&q, routed_before);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *row = column_int(&q);
+    return outcome;
+}
+
+/* Empty ones that nobody used for a day; with a route, for as long as an event would have waited. */
+static enum outcome tidy_mailboxes(struct local *local, struct database *db, struct tidying *tidying,
+                                   struct failure *why)
+{
+    int64_t now = timeline_now(&local->time), row = 0;
+    for (unsigned n = 0; n < MAILBOX_BATCH; n++) {
+        enum outcome outcome = next_mailbox(
+            db,
+            "SELECT id FROM mailbox WHERE interests = 0 AND over = 0 AND events = 0 AND touched < ?"
+            " AND (route IS NULL OR touched < ?) ORDER BY touched LIMIT 1",
+            now - A_DAY, now - timeline_seconds(local->limits.event_seconds), &row, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+        outcome = mailbox_end(db, row, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        tidying->out->mailboxes++;
+    }
+    tidying->left = true;
+    return OUTCOME_OK;
+}
+
+/* Events that waited too long become one that counts them; that one goes when it has waited as long. */
+static enum outcome tidy_events(struct local *local, struct database *db, struct tidying *tidying,
+                                struct failure *why)
+{
+    int64_t before = timeline_now(&local->time) - timeline_seconds(local->limits.event_seconds), row = 0;
+    enum outcome outcome = tidy(db,
+                                "DELETE FROM event WHERE (mailbox, number) IN"
+                                " (SELECT mailbox, number FROM event WHERE stored < ? AND kind = 2 LIMIT ?)",
+                                before, ROW_BATCH, &tidying->left, &tidying->out->events, why);
+    for (unsigned n = 0; n < MAILBOX_BATCH && outcome == OUTCOME_OK; n++) {
+        outcome = next_mailbox(db, "SELECT mailbox FROM event WHERE stored < ? AND ? ORDER BY stored LIMIT 1",
+                               before, 1, &row, why);
+        if (outcome == OUTCOME_OK)
+            outcome = notices_age(local, db, row, before, ROW_BATCH, &tidying->out->events, why);
+        tidying->left |= outcome == OUTCOME_OK && n + 1 == MAILBOX_BATCH;
+    }
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+static enum outcome tidy_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct tidying *tidying = argument;
+    int64_t now = timeline_now(&local->time);
+    uint64_t answers = 0;
+    enum outcome outcome = answers_sweep(db, now - timeline_seconds(STORE_ANSWER_SECONDS), ROW_BATCH,
+                                         &answers, why);
+    tidying->out->answers += answers;
+    tidying->left |= answers == ROW_BATCH;
+    if (outcome == OUTCOME_OK)
+        outcome = tidy_interests(local, db, &tidying->left, why);
+    if (outcome == OUTCOME_OK)
+        outcome = tidy_events(local, db, tidying, why);
+    return outcome == OUTCOME_OK ? tidy_mailboxes(local, db, tidying, why) : outcome;
+}
+
+/* ---- blobs that no row names ---- */
+
+enum outcome sweep_blob_is_named(struct database *db, const struct id *blob, bool *named, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT 1 FROM content WHERE blob = ?");
+    bind_id(&q, blob);
+    enum outcome outcome = query_row(&q, why);
+    *named = outcome == OUTCOME_OK;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+static enum outcome sweep_shard(struct local *local, unsigned shard, struct store_sweep *out,
+                                struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    scoped_walk DIR *walk = NULL;
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome == OUTCOME_OK)
+        outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, why);
+    struct id blob;
+    while (outcome == OUTCOME_OK && blob_walk_next(walk, &blob)) {
+        /* In this order: its maker gives the claim up only when the row is committed. */
+        bool named = blob_is_claimed(&local->blobs, &blob);
+        if (!named)
+            outcome = sweep_blob_is_named(reader.db, &blob, &named, why);
+        if (outcome != OUTCOME_OK || named)
+            continue;
+        outcome = blob_remove(&local->blobs, BLOB_WHOLE, &blob, why);
+        out->blobs += outcome == OUTCOME_OK;
+    }
+    return outcome;
+}
+
+static enum outcome sweep_orphans(struct local *local, struct store_sweep *out, bool *left,
+                                  struct failure *why)
+{
+    struct sweeping *sweeping = &local->sweeping;
+    int64_t now = timeline_now(&local->time);
+    if (sweeping->shard == BLOB_SHARDS && now < sweeping->orphans_next_at)
+        return OUTCOME_OK;
+    if (sweeping->shard == BLOB_SHARDS)
+        sweeping->shard = 0;
+    enum outcome outcome = sweep_shard(local, sweeping->shard, out, why);
+    if (outcome == OUTCOME_OK && ++sweeping->shard == BLOB_SHARDS)
+        sweeping->orphans_next_at = now + A_DAY;
+    *left |= sweeping->shard < BLOB_SHARDS;
+    return outcome;
+}
+
+/* ---- all of it ---- */
+
+static enum outcome next_end(struct local *local, int64_t *out, struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome == OUTCOME_OK && due_was_incomplete(&local->due))
+        outcome = pending_fill(local, reader.db, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query q = query_on(reader.db,
+                                           "SELECT ends FROM interest WHERE state = 0 ORDER BY ends LIMIT 1");
+    outcome = query_row(&q, why);
+    *out = outcome == OUTCOME_OK ? timeline_elapsed(&local->time, column_int(&q)) : INT64_MAX;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+enum outcome local_sweep(struct store *store, struct store_sweep *out, bool *left, int64_t *next_due,
+                         struct failure *why)
+{
+    struct local *local = local_of(store);
+    scoped_lock(&local->sweeping.mutex);
+    struct store_sweep gone = {0};
+    struct tidying tidying = {.out = &gone};
+    bool more = false;
+    int64_t next = INT64_MAX;
+    enum outcome outcome = sweep_interests(local, &gone, &more, why);
+    if (outcome == OUTCOME_OK)
+        outcome = sweep_uploads(local, &gone, &more, why);
+    if (outcome == OUTCOME_OK)
+        outcome = sweep_kept(local, &gone, &more, why);
+    if (outcome == OUTCOME_OK)
+        outcome = writer_do(&local->writer, tidy_run, &tidying, why);
+    if (outcome == OUTCOME_OK)
+        outcome = sweep_orphans(local, &gone, &more, why);
+    if (outcome == OUTCOME_OK)
+        outcome = next_end(local, &next, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    *out = gone;
+    *left = more || tidying.left;
+    *next_due = next;
+    return OUTCOME_OK;
+}

@@ -10,19 +10,21 @@
 #     END
 #     }
 #
-# The script runs under set -euo pipefail in new namespaces (as root of a user
-# namespace if we are not root), with an empty /run, its folder $world as HOME,
-# and what it starts dies with it. If it fails, the logs follow.
+# The script runs as root under set -euo pipefail in new namespaces, with an empty
+# /run, its folder $world as HOME, and what it starts dies with it. If it fails,
+# the logs follow.
 
 in_world() {
-    local script private=(unshare --net --mount --pid --fork --kill-child --mount-proc)
+    local script as_root=() status=0
     script=$(cat)
-    [ "$(id -u)" -eq 0 ] || private+=(--user --map-root-user)
-    if ! WORLD=$(mktemp -d "$BATS_TEST_TMPDIR/world.XXXXXX") "${private[@]}" \
-        bash -euo pipefail -c "source '$BATS_TEST_DIRNAME/world.bash'; begin_world; $script"; then
-        tail -n 50 "$BATS_TEST_TMPDIR"/world.*/*.log
-        return 1
-    fi
+    WORLD=$(mktemp -d "$BATS_TEST_TMPDIR/world.XXXXXX")
+    # rpcbind gives up its groups, which it may not in a user's own namespace: so root it is.
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -E env "PATH=$PATH")
+    "${as_root[@]}" env WORLD="$WORLD" unshare --net --mount --pid --fork --kill-child --mount-proc \
+        bash -euo pipefail -c "source '$BATS_TEST_DIRNAME/world.bash'; begin_world; $script" || status=$?
+    [ "$status" -eq 0 ] || tail -n 50 "$WORLD"/*.log || true
+    "${as_root[@]}" rm -rf "$WORLD"
+    return "$status"
 }
 
 begin_world() {

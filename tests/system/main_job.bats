@@ -10,6 +10,9 @@ setup_file() {
 # waits_by ROUTE ERRORS: the waiting client said by which route it is called back.
 waits_by='waits_by() { grep -q "$1" "$2"; }'
 
+# counted COUNTER: the server has counted at least one. (It does so after it was acknowledged.)
+counted='counted() { fileshare-client status | grep -qE "^$1[^0-9]+[1-9]"; }'
+
 # A file that is sparse but for some bytes here and there, and at both ends.
 large_file='large_file() {
     truncate -s '"\$LARGE"' "$1"
@@ -21,6 +24,7 @@ large_file='large_file() {
 @test "a client is called back by dial-back to its program number, and downloads what came" {
     in_world <<END
     $waits_by
+    $counted
     $large_file
     start_rpcbind
     start_server
@@ -38,7 +42,7 @@ large_file='large_file() {
     wait "\$waiter"
     grep -q 'big.iso' a.out
     cmp big.iso a/big.iso
-    fileshare-client status | grep -E '^delivery.dialback[^0-9]+[1-9]'
+    until_true 10 counted delivery.dialback
     # and it took its entry away
     refute rpcinfo -T tcp localhost "\$program" 1
     stop_server
@@ -48,6 +52,7 @@ END
 @test "with its port firewalled off, a client is called by reversed calls" {
     in_world <<END
     $waits_by
+    $counted
     nft add table inet wall
     nft add chain inet wall input '{ type filter hook input priority 0; }'
     start_rpcbind
@@ -61,7 +66,7 @@ END
     fileshare-client -s localhost put report.csv
     wait "\$waiter"
     grep -q report.csv a.out
-    fileshare-client status | grep -E '^delivery.reversed[^0-9]+[1-9]'
+    until_true 10 counted delivery.reversed
     stop_server
 END
 }
@@ -69,6 +74,7 @@ END
 @test "a client that was killed is told after it comes back, once" {
     in_world <<END
     $waits_by
+    $counted
     start_rpcbind
     start_server
     fileshare-client interest 'late/*.csv' --for 1h
@@ -100,6 +106,7 @@ END
 @test "events outlive a restart of the server" {
     in_world <<END
     $waits_by
+    $counted
     start_rpcbind
     start_server
     fileshare-client wait restarted.txt --timeout 5m >a.out 2>a.err &
@@ -119,6 +126,7 @@ END
 @test "two clients on the Unix socket do it without any rpcbind" {
     in_world <<END
     $waits_by
+    $counted
     $large_file
     start_server --no-rpcbind
     mkdir a && large_file big.iso

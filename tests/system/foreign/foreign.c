@@ -204,8 +204,8 @@ static int get(CLIENT *server, char *name, const char *path)
         if (res->status != FS_OK)
             return refused(res->status, res->fs_download_res_u.failure.reason);
         fs_download *part = &res->fs_download_res_u.download;
-        if (fwrite(part->content.fs_data_val, 1, part->content.fs_data_len, file) !=
-            part->content.fs_data_len) {
+        if (part->content.fs_data_len > 0 && fwrite(part->content.fs_data_val, 1, part->content.fs_data_len,
+                                                    file) != part->content.fs_data_len) {
             perror(path);
             return 2;
         }

@@ -117,3 +117,12 @@ END
     grep -x 'delivery.retries 0' counters
 END
 }
+
+@test "an interest that runs out unmet is told too" {
+    in_world <<'END'
+    start_rpcbind
+    start_server
+    expect "$(printf 'registered\nevent 1 never\nleft 0')" foreign_client 127.0.0.1 await never 1
+    expect "$(printf 'registered\nhello\nevent 1 never')" foreign_client 127.0.0.1 listen never 1
+END
+}

@@ -21,7 +21,8 @@ in_world() {
     # rpcbind gives up its groups, which it may not in a user's own namespace: so root it is.
     [ "$(id -u)" -eq 0 ] || as_root=(sudo -E env "PATH=$PATH")
     "${as_root[@]}" env WORLD="$WORLD" unshare --net --mount --pid --fork --kill-child --mount-proc \
-        bash -euo pipefail -c "source '$BATS_TEST_DIRNAME/world.bash'; begin_world; $script" || status=$?
+        bash -euo pipefail -c "source '$BATS_TEST_DIRNAME/world.bash'; begin_world; $script
+end_world" || status=$?
     [ "$status" -eq 0 ] || tail -n 50 "$WORLD"/*.log || true
     "${as_root[@]}" rm -rf "$WORLD"
     return "$status"
@@ -38,6 +39,13 @@ begin_world() {
     export HOME=$world/home
     unset XDG_STATE_HOME XDG_RUNTIME_DIR XDG_CONFIG_HOME FILESHARE_SERVER
     cd "$world"
+}
+
+# A server that still runs must stop as it should: a sanitizer speaks at the exit.
+end_world() {
+    if [ -n "${server_pid:-}" ] && kill -0 "$server_pid" 2>/dev/null; then
+        stop_server
+    fi
 }
 
 # until_true SECONDS COMMAND...: polls until the command is true.

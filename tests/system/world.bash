@@ -32,7 +32,7 @@ begin_world() {
     world=$WORLD
     build=${FILESHARE_BUILD:?}
     fileshare_prog=541479752 # FILESHARE_PROG in decimal, as rpcinfo wants it
-    PATH=$build:$build/tests:$PATH
+    PATH=$build:$build/tests:$PATH:/usr/sbin:/sbin
     ip link set lo up
     mount -t tmpfs tmpfs /run
     mkdir "$world/home" "$world/store"

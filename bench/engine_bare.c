@@ -145,3 +145,8 @@ void contender_null(const struct work *work)
     (void)work;
     work_fail("a bare loop has no calls");
 }
+
+void contender_connections(const struct work *work)
+{
+    contender_null(work);
+}

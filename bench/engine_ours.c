@@ -231,6 +231,29 @@ static void null_one(struct rpc_client *client, uint64_t count)
             work_fail("null");
 }
 
+static void *null_in_thread(void *argument)
+{
+    const struct work *work = argument;
+    struct rpc_client *client = connected(work);
+
+    null_one(client, work->amount / work->flight);
+    rpc_client_close(client);
+    return NULL;
+}
+
+/* As the stock contender does it: a connection for each call in flight. */
+void contender_connections(const struct work *work)
+{
+    pthread_t *threads = calloc(work->flight, sizeof(*threads));
+
+    for (unsigned i = 0; i < work->flight; i++)
+        if (pthread_create(&threads[i], NULL, null_in_thread, (void *)(uintptr_t)work) != 0)
+            work_fail("thread");
+    for (unsigned i = 0; i < work->flight; i++)
+        pthread_join(threads[i], NULL);
+    free(threads);
+}
+
 void contender_null(const struct work *work)
 {
     struct rpc_client *client = connected(work);

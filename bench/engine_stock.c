@@ -154,7 +154,7 @@ static void *null_many(void *argument)
     return NULL;
 }
 
-void contender_null(const struct work *work)
+void contender_connections(const struct work *work)
 {
     pthread_t *threads = calloc(work->flight, sizeof(*threads));
 
@@ -164,4 +164,9 @@ void contender_null(const struct work *work)
     for (unsigned i = 0; i < work->flight; i++)
         pthread_join(threads[i], NULL);
     free(threads);
+}
+
+void contender_null(const struct work *work)
+{
+    contender_connections(work);
 }

@@ -116,7 +116,8 @@ static int open_file(const char *path)
 int main(int count, char **words)
 {
     if (count != 5 && count != 8) {
-        fprintf(stderr, "usage: %s serve|put|get|null DIGEST SOURCE SINK [PORT AMOUNT FLIGHT]\n", words[0]);
+        fprintf(stderr, "usage: %s serve|put|get|null|connections DIGEST SOURCE SINK [PORT AMOUNT FLIGHT]\n",
+                words[0]);
         return 2;
     }
     struct work work = {.digest = words[2][0] == '1',
@@ -125,7 +126,8 @@ int main(int count, char **words)
     if (strcmp(words[1], "serve") == 0)
         serve(&work);
     work.port = (uint16_t)atoi(words[5]);
-    work.amount = strtoull(words[6], NULL, 10) * (strcmp(words[1], "null") == 0 ? 1 : WORK_CHUNK);
+    bool bulk = strcmp(words[1], "put") == 0 || strcmp(words[1], "get") == 0;
+    work.amount = strtoull(words[6], NULL, 10) * (bulk ? WORK_CHUNK : 1);
     work.flight = (unsigned)atoi(words[7]);
 
     double began = seconds_now(), cpu_began = cpu_now();
@@ -133,8 +135,10 @@ int main(int count, char **words)
         contender_put(&work);
     else if (strcmp(words[1], "get") == 0)
         contender_get(&work);
-    else
+    else if (strcmp(words[1], "null") == 0)
         contender_null(&work);
+    else
+        contender_connections(&work);
     printf("%.6f %.6f\n", seconds_now() - began, cpu_now() - cpu_began);
     return 0;
 }

@@ -6,9 +6,10 @@
  *
  *     CONTENDER serve DIGEST SOURCE SINK
  *         prints the port it listens on, serves until its standard input ends
- *     CONTENDER put|get|null DIGEST SOURCE SINK PORT AMOUNT FLIGHT
- *         moves AMOUNT MiB, or makes AMOUNT calls of NULL with FLIGHT in flight;
- *         prints the seconds it took and its own CPU seconds
+ *     CONTENDER put|get|null|connections DIGEST SOURCE SINK PORT AMOUNT FLIGHT
+ *         moves AMOUNT MiB, or makes AMOUNT calls of NULL with FLIGHT in flight: on
+ *         one connection if it can (null), or on a connection and in a thread each
+ *         (connections); prints the seconds it took and its own CPU seconds
  *
  * SOURCE and SINK are files of WORK_FILE bytes that are there already, read and
  * rewritten again and again: fresh memory would cost more than what is measured.
@@ -45,5 +46,6 @@ void contender_serve(
 void contender_put(const struct work *work);
 void contender_get(const struct work *work);
 void contender_null(const struct work *work);
+void contender_connections(const struct work *work);
 
 void work_fail(const char *what) __attribute__((noreturn));

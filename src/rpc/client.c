@@ -73,7 +73,8 @@ static enum outcome open_socket(struct rpc_client *client, struct failure *why)
 
     if (fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot make a socket for %s", client->peer_text);
-    int error = local ? connect_local(fd, &client->peer, limit_ms) : connect_ip(fd, &client->peer, limit_ms, client->options.stop_fd);
+    int error = local ? connect_local(fd, &client->peer, limit_ms)
+                      : connect_ip(fd, &client->peer, limit_ms, client->options.stop_fd);
     if (error == ETIMEDOUT)
         return failure_set(why, OUTCOME_TIMEOUT, "%s did not take the connection in %u ms", client->peer_text,
                            limit_ms);
@@ -313,6 +314,17 @@ static enum outcome too_late(struct rpc_client *client, const struct rpc_pending
                        pending->sent ? "answer" : "take", pending->procedure, pending->limit_ms);
 }
 
+/*
+ * Held. Whether a call may be held back: it is small, others are on their way,
+ * and nobody else is in a poll that would have to be told. Then many go out with
+ * one write, at the latest when somebody waits.
+ */
+static bool may_hold(const struct rpc_client *client, const struct record *record)
+{
+    return record->size <= CLIENT_HELD_SIZE && client->held < CLIENT_HELD_MAX - 1 && !client->led &&
+           !list_is_empty(&client->pendings);
+}
+
 /* Held. Queues and sends; what could not be sent is forgotten. */
 static enum outcome send_call(struct rpc_client *client, struct rpc_pending *pending, struct record *record,
                               bool until_sent, struct failure *why)
@@ -324,10 +336,15 @@ static enum outcome send_call(struct rpc_client *client, struct rpc_pending *pen
         *why = client->broken_why;
         return OUTCOME_UNREACHABLE;
     }
+    bool hold = until_sent && may_hold(client, record);
     pending->outgoing = client_enqueue(client, record, &pending->sent);
     if (!pending->outgoing)
         return failure_set(why, OUTCOME_NOMEM, "no memory for a call");
     list_append(&client->pendings, &pending->link);
+    if (hold) {
+        client->held++;
+        return OUTCOME_OK;
+    }
     client_flush(client);
     if (until_sent && !pending->sent)
         outcome = client_wait(client, &pending->sent, pending->deadline, why);

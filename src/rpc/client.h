@@ -81,7 +81,9 @@ bool rpc_client_is_broken(struct rpc_client *client);
 
 /*
  * Sends a call and returns; blocks only while the send buffer is full (then it
- * reads, too). `source` may be NULL (see bulk.h). *out is yours. UNREACHABLE,
+ * reads, too). A small call that is begun while others are in flight may be held,
+ * to go out in one write with those that follow: at the latest when this or any
+ * other call is awaited. `source` may be NULL (see bulk.h). *out is yours. UNREACHABLE,
  * TIMEOUT, NOMEM, INVALID (the arguments cannot be encoded, or their source failed).
  */
 must_check enum outcome rpc_client_begin(struct rpc_client *client, uint32_t procedure, xdrproc_t encode,

@@ -31,7 +31,9 @@ enum {
     CLIENT_CONNECT_MS = 10000,
     CLIENT_CALL_MS = 60000,
     CLIENT_RECORD_MAX = 1114112,
-    CLIENT_REVERSED_MAX = 256 /* calls of the server's that wait to be served */
+    CLIENT_REVERSED_MAX = 256, /* calls of the server's that wait to be served */
+    CLIENT_HELD_SIZE = 4096,   /* a call up to this may be held, to go out with others */
+    CLIENT_HELD_MAX = 16       /* so many of them */
 };
 
 /* A record on its way out. Belongs to the queue. */
@@ -92,6 +94,7 @@ struct rpc_client {
     bool broken, closing;
     struct failure broken_why;
     bool led, writing;
+    unsigned held; /* calls in `outgoing` that wait for company */
     struct list pendings;
     struct list outgoing;
     struct list waiters;

@@ -122,6 +122,7 @@ void client_flush(struct rpc_client *client)
     if (client->writing)
         return;
     client->writing = true;
+    client->held = 0;
     while (!full && !client->broken && !list_is_empty(&client->outgoing)) {
         struct iovec parts[PARTS_MAX];
         int count = gather(client, parts);
@@ -171,11 +172,21 @@ void client_drop_outgoing(struct rpc_client *client)
 
 /* ---- reading ---- */
 
+/* record_reader's source: what the leader reads from, until it has what it waits for. */
+struct reading {
+    struct stream *stream;
+    bool over;
+};
+
 static ssize_t read_stream(void *context, void *to, size_t count)
 {
-    struct stream *stream = context;
+    const struct reading *reading = context;
 
-    return stream->kind->read(stream, to, count);
+    if (reading->over) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return reading->stream->kind->read(reading->stream, to, count);
 }
 
 /* A record came: to whom it belongs. Takes it. */
@@ -204,20 +215,27 @@ static bool is_over(struct rpc_client *client, const bool *flag)
     return *flag || client->broken;
 }
 
-/* Reads and delivers what is there, up to what sets the flag: the rest is the next leader's. */
+/*
+ * Reads and delivers what is there. Once the flag is set nothing more is read,
+ * but what was read already is taken apart: others may wait for it, or the same
+ * thread will.
+ */
 static void read_on(struct rpc_client *client, const bool *flag)
 {
-    const struct record_source source = {read_stream, &client->stream};
+    struct reading reading = {.stream = &client->stream};
+    const struct record_source source = {read_stream, &reading};
     enum outcome outcome = OUTCOME_OK;
     struct failure why;
 
-    while (outcome == OUTCOME_OK && !is_over(client, flag)) {
+    while (outcome == OUTCOME_OK) {
         struct record *record = NULL;
         outcome = record_reader_next(&client->reader, &source, &record, &why);
         if (outcome == OUTCOME_OK)
             outcome = deliver(client, record, &why);
+        if (outcome == OUTCOME_OK && !reading.over)
+            reading.over = is_over(client, flag);
     }
-    if (outcome == OUTCOME_OK || outcome == OUTCOME_UNAVAILABLE)
+    if (outcome == OUTCOME_UNAVAILABLE)
         return;
     if (outcome == OUTCOME_ABSENT)
         failure_set(&why, OUTCOME_UNREACHABLE, "the peer closed the connection");
@@ -275,6 +293,8 @@ enum outcome client_wait(struct rpc_client *client, const bool *flag, int64_t de
 {
     bool late = false;
 
+    if (!*flag && client->held > 0)
+        client_flush(client);
     while (!*flag && !client->broken && !late) {
         if (client->led) {
             sleep_until(client, flag, deadline);

@@ -79,20 +79,49 @@ static void touch_dial(struct sender *sender, struct dial *dial)
     list_append(&sender->dials, &dial->link);
 }
 
-/* Closes the connection that has rested longest; false if all are busy. */
+static void fail_way(struct sender *sender, struct sender_mailbox *mailbox, enum outcome outcome,
+                     const struct failure *why);
+
+static void let_rest(struct sender *sender, struct sender_mailbox *mailbox)
+{
+    drop_dial(sender, mailbox);
+    mailbox->phase = WAY_RESTING;
+    mailbox->retry_at = INT64_MAX;
+    reschedule(sender, mailbox);
+}
+
+/* Whether a peer that is not proved yet has let us wait for more than a moment. */
+static bool is_overstaying(const struct sender *sender, const struct sender_mailbox *mailbox)
+{
+    const struct sender_limits *limits = &sender->options.limits;
+    int64_t since = mailbox->step_until - (int64_t)limits->connect_ms * MS;
+    return is_dialling(mailbox) && now_of(sender) - since >= (int64_t)limits->prove_wait_ms * MS;
+}
+
+/*
+ * Closes the connection that has rested longest, or, if none rests, gives up the
+ * oldest proof that is overdue: strangers who do not answer keep nobody out.
+ * False if all are busy.
+ */
 static bool make_room(struct sender *sender)
 {
+    struct sender_mailbox *overdue = NULL;
     list_each(at, &sender->dials) {
         struct sender_mailbox *mailbox = list_entry(at, struct dial, link)->owner;
         if (mailbox->phase == WAY_READY) {
-            drop_dial(sender, mailbox);
-            mailbox->phase = WAY_RESTING;
-            mailbox->retry_at = INT64_MAX;
-            reschedule(sender, mailbox);
+            let_rest(sender, mailbox);
             return true;
         }
+        if (!overdue && is_overstaying(sender, mailbox))
+            overdue = mailbox;
     }
-    return false;
+    if (!overdue)
+        return false;
+    struct failure why;
+    failure_set(&why, OUTCOME_LIMIT, "no answer in a moment, and the connection is wanted for others");
+    fail_way(sender, overdue, OUTCOME_LIMIT, &why);
+    reschedule(sender, overdue);
+    return true;
 }
 
 static enum outcome open_dial(struct sender *sender, struct sender_mailbox *mailbox, uint16_t port,

@@ -6,108 +6,21 @@
 #include "rpc/rpcbind.h"
 #include "rpc/rpcbind_talk.h"
 #include "wire/peer.h"
+#include "wire/rpcbind_world.h"
 #include "wire/small_program.h"
 
-#include <errno.h>
-#include <net/if.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 enum { PROGRAM = 0x20000042, OTHER_UID = 12345, NO_PORT = 19 };
-
-static pid_t rpcbind_pid;
-
-/* ---- the world ---- */
-
-static bool loopback_up(void)
-{
-    struct ifreq request = {.ifr_name = "lo"};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (ioctl(fd, SIOCGIFFLAGS, &request) == 0) {
-        request.ifr_flags |= IFF_UP;
-        ioctl(fd, SIOCSIFFLAGS, &request);
-    }
-    return close(fd) == 0 && request.ifr_flags & IFF_UP;
-}
-
-static bool make_world(void)
-{
-    return unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
-           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-           mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0 && loopback_up();
-}
-
-static void need_world(void)
-{
-    static int made = -1;
-
-    if (made < 0)
-        made = geteuid() == 0 && make_world();
-    if (!made)
-        skip();
-}
-
-static bool rpcbind_answers(void)
-{
-    struct rpcbind_talk *talk = NULL;
-    rpcblist_ptr entries = NULL;
-    enum outcome outcome = rpcbind_talk_here(1000, &talk, NULL);
-
-    if (outcome == OUTCOME_OK)
-        outcome = rpcbind_talk_dump(talk, &entries, NULL);
-    rpcbind_entries_free(&entries);
-    rpcbind_talk_end(talk);
-    return outcome == OUTCOME_OK;
-}
-
-static void start_rpcbind(void)
-{
-    rpcbind_pid = fork();
-    if (rpcbind_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execlp("rpcbind", "rpcbind", "-w", "-f", (char *)NULL);
-        _exit(127);
-    }
-    int64_t until = now_ms() + 10000;
-    while (!rpcbind_answers()) {
-        assert_true(now_ms() < until);
-        usleep(10000);
-    }
-}
-
-static void kill_rpcbind(void)
-{
-    kill(rpcbind_pid, SIGKILL);
-    waitpid(rpcbind_pid, NULL, 0);
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    need_world();
-    start_rpcbind();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kill_rpcbind();
-    return 0;
-}
 
 /* ---- steps ---- */
 
@@ -185,7 +98,7 @@ static void test_without_rpcbind(void **state)
     uint32_t program;
 
     (void)state;
-    need_world();
+    rpcbind_world_need();
     int64_t began = now_ms();
     registration = registration_at(NO_PORT);
     assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
@@ -223,9 +136,9 @@ static void test_rpcbind_lost_it(void **state)
 
     (void)state;
     assert_registers(registration, 4001);
-    kill_rpcbind();
+    rpcbind_world_kill();
     assert_int_equal(rpcbind_register(registration, NULL), OUTCOME_UNAVAILABLE);
-    start_rpcbind();
+    rpcbind_world_start();
     assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), 0);
     assert_registers(registration, 4001);
     rpcbind_registration_free(registration);
@@ -416,13 +329,13 @@ static void test_rpcbind_that_hangs(void **state)
     struct failure why = {0};
 
     (void)state;
-    assert_int_equal(kill(rpcbind_pid, SIGSTOP), 0);
+    assert_int_equal(kill(rpcbind_world_pid(), SIGSTOP), 0);
     int64_t began = now_ms();
     assert_int_equal(rpcbind_find(&where, PROGRAM, 1, 300, &found, &why), OUTCOME_TIMEOUT);
     assert_in_range(now_ms() - began, 290, 2000);
     assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
     assert_true(now_ms() - began < 8000);
-    assert_int_equal(kill(rpcbind_pid, SIGCONT), 0);
+    assert_int_equal(kill(rpcbind_world_pid(), SIGCONT), 0);
     assert_registers(registration, 4001);
     rpcbind_registration_free(registration);
 }
@@ -431,15 +344,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_rpcbind),
-        cmocka_unit_test_setup_teardown(test_set_again_and_unset, begin, end),
-        cmocka_unit_test_setup_teardown(test_rpcbind_lost_it, begin, end),
-        cmocka_unit_test_setup_teardown(test_dead_predecessor, begin, end),
-        cmocka_unit_test_setup_teardown(test_another_program_at_its_address, begin, end),
-        cmocka_unit_test_setup_teardown(test_living_predecessor, begin, end),
-        cmocka_unit_test_setup_teardown(test_silent_predecessor, begin, end),
-        cmocka_unit_test_setup_teardown(test_entries_of_other_uids, begin, end),
-        cmocka_unit_test_setup_teardown(test_transient_numbers, begin, end),
-        cmocka_unit_test_setup_teardown(test_rpcbind_that_hangs, begin, end),
+        cmocka_unit_test_setup_teardown(test_set_again_and_unset, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_rpcbind_lost_it, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_dead_predecessor, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_another_program_at_its_address, rpcbind_world_begin,
+                                        rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_living_predecessor, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_silent_predecessor, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_entries_of_other_uids, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_transient_numbers, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_rpcbind_that_hangs, rpcbind_world_begin, rpcbind_world_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

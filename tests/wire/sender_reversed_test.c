@@ -222,7 +222,7 @@ static void a_proof_that_does_not_come_is_not_waited_for(void **state)
     (void)state;
     struct sender_limits limits = world_limits();
     limits.connect_ms = 60000;
-    limits.prove_wait_ms = 150;
+    limits.prove_wait_ms = 150 * slowness();
     struct stage *stage = stage_new(&limits);
     struct process *process = process_new(&stage->small);
     struct callback_peer *hung = callback_peer_new(0);

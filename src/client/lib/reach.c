@@ -105,10 +105,17 @@ static enum outcome greet(struct rpc_client *client, const char *software, struc
 
 /* ---- trying ---- */
 
+void reach_limit(struct rpc_client *client, unsigned call_ms)
+{
+    struct timeval limit = {.tv_sec = call_ms / 1000, .tv_usec = (suseconds_t)(call_ms % 1000) * 1000};
+    clnt_control(rpc_client_handle(client), CLSET_TIMEOUT, (char *)&limit);
+}
+
 struct attempt {
     const struct target *target;
     const struct rpc_client_options *options;
     const struct stop *stop;
+    unsigned call_ms;
     struct rpc_client **out;
     struct greeting *greeting;
 };
@@ -126,6 +133,7 @@ static enum outcome try_address(const struct attempt *attempt, const struct addr
         rpc_client_close(client);
         return stop_is_asked(attempt->stop) ? stop_check(attempt->stop, why) : outcome;
     }
+    reach_limit(client, attempt->call_ms);
     *attempt->out = client;
     return OUTCOME_OK;
 }
@@ -177,7 +185,7 @@ enum outcome reach_server(const struct target *target, const struct reach_back *
         .number = target->program,
         .version = FILESHARE_V1,
         .connect_ms = target->connect_ms,
-        .call_ms = call_ms,
+        .call_ms = target->connect_ms, /* for the HELLO */
         .stop_fd = stop->fd,
     };
     if (back) {
@@ -187,7 +195,7 @@ enum outcome reach_server(const struct target *target, const struct reach_back *
         options.broken = back->broken;
         options.broken_context = back->broken_context;
     }
-    struct attempt attempt = {target, &options, stop, out, greeting};
+    struct attempt attempt = {target, &options, stop, call_ms, out, greeting};
     enum outcome outcome = OUTCOME_UNREACHABLE;
     for (size_t i = 0; i < target->count; i++) {
         if (target->places[i].optional && access(target->places[i].host, F_OK) != 0)

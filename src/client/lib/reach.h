@@ -59,3 +59,6 @@ struct reach_back {
 must_check enum outcome reach_server(const struct target *target, const struct reach_back *back,
                                      unsigned call_ms, const struct stop *stop, struct rpc_client **out,
                                      struct greeting *greeting, struct failure *why);
+
+/* How long a call on this connection may take from now on. */
+void reach_limit(struct rpc_client *client, unsigned call_ms);

@@ -29,7 +29,8 @@ void retry_init(struct retry *retry)
 
 void retry_reset(struct retry *retry)
 {
-    retry_init(retry);
+    retry->until = 0;
+    backoff_reset(&retry->backoff);
 }
 
 static bool is_lost(enum outcome outcome)
@@ -97,11 +98,10 @@ enum outcome session_ready(struct fileshare *session, struct failure *why)
 
 void session_limit(struct fileshare *session, unsigned connect_ms, unsigned call_ms)
 {
-    struct timeval limit = {.tv_sec = call_ms / 1000, .tv_usec = (call_ms % 1000) * 1000};
     session->target.connect_ms = connect_ms;
     session->call_ms = call_ms;
     if (session->client)
-        clnt_control(rpc_client_handle(session->client), CLSET_TIMEOUT, (char *)&limit);
+        reach_limit(session->client, call_ms);
 }
 
 void session_call_end(struct session_call *call)

@@ -99,7 +99,7 @@ struct retry {
 };
 
 void retry_init(struct retry *retry);
-/* There was progress: the time begins anew. */
+/* There was progress: the time begins anew; what may be tried whatever the time says does not. */
 void retry_reset(struct retry *retry);
 /*
  * After `outcome`: whether to try again. Waits first, and drops a connection of

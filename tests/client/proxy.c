@@ -1,0 +1,217 @@
+#include "client/proxy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { RELAYS_MAX = 64, BUFFER = 65536 };
+
+struct relay {
+    struct proxy *proxy;
+    pthread_t thread;
+    bool used;
+    int client, server; /* -1: not open */
+};
+
+struct proxy {
+    int fd, stop[2];
+    uint16_t target;
+    char address[32];
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows */
+    struct relay relays[RELAYS_MAX];
+    unsigned cuts_left, cuts, connections;
+    uint64_t after_sent, after_received;
+};
+
+static int connect_to(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* Whether the plan says that this connection has moved enough. */
+static bool is_due(struct proxy *proxy, uint64_t sent, uint64_t received)
+{
+    pthread_mutex_lock(&proxy->lock);
+    bool due = proxy->cuts_left > 0 && ((proxy->after_sent != 0 && sent >= proxy->after_sent) ||
+                                        (proxy->after_received != 0 && received >= proxy->after_received));
+    if (due) {
+        proxy->cuts_left--;
+        proxy->cuts++;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+    return due;
+}
+
+static ssize_t move(int from, int to)
+{
+    char buffer[BUFFER];
+    ssize_t got = recv(from, buffer, sizeof buffer, 0);
+    for (ssize_t done = 0; done < got;) {
+        ssize_t put = send(to, buffer + done, (size_t)(got - done), MSG_NOSIGNAL);
+        if (put <= 0)
+            return -1;
+        done += put;
+    }
+    return got;
+}
+
+static void *relay_run(void *argument)
+{
+    struct relay *relay = argument;
+    struct pollfd polls[2] = {{.fd = relay->client, .events = POLLIN},
+                              {.fd = relay->server, .events = POLLIN}};
+    uint64_t moved[2] = {0, 0};
+    bool alive = true;
+    while (alive && poll(polls, 2, -1) >= 0) {
+        for (int i = 0; i < 2 && alive; i++) {
+            if (polls[i].revents == 0)
+                continue;
+            ssize_t count = move(polls[i].fd, polls[1 - i].fd);
+            alive = count > 0;
+            if (alive)
+                moved[i] += (uint64_t)count;
+        }
+        alive = alive && !is_due(relay->proxy, moved[0], moved[1]);
+    }
+    pthread_mutex_lock(&relay->proxy->lock);
+    close(relay->client);
+    close(relay->server);
+    relay->client = relay->server = -1;
+    pthread_mutex_unlock(&relay->proxy->lock);
+    return NULL;
+}
+
+/* A place whose thread has ended, or was never used. The lock is held. */
+static struct relay *free_place(struct proxy *proxy)
+{
+    for (int i = 0; i < RELAYS_MAX; i++)
+        if (!proxy->relays[i].used || proxy->relays[i].client < 0)
+            return &proxy->relays[i];
+    return NULL;
+}
+
+static void relay_start(struct proxy *proxy, int client)
+{
+    int server = connect_to(proxy->target);
+    pthread_mutex_lock(&proxy->lock);
+    struct relay *relay = server >= 0 ? free_place(proxy) : NULL;
+    if (relay) {
+        if (relay->used)
+            pthread_join(relay->thread, NULL);
+        *relay = (struct relay){.proxy = proxy, .used = true, .client = client, .server = server};
+        proxy->connections++;
+        pthread_create(&relay->thread, NULL, relay_run, relay);
+    } else {
+        close(client);
+        if (server >= 0)
+            close(server);
+    }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+static void *proxy_run(void *argument)
+{
+    struct proxy *proxy = argument;
+    struct pollfd polls[2] = {{.fd = proxy->fd, .events = POLLIN}, {.fd = proxy->stop[0], .events = POLLIN}};
+    while (poll(polls, 2, -1) >= 0 && polls[1].revents == 0) {
+        int client = accept4(proxy->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (client >= 0)
+            relay_start(proxy, client);
+    }
+    return NULL;
+}
+
+struct proxy *proxy_new(uint16_t target_port)
+{
+    struct proxy *proxy = calloc(1, sizeof *proxy);
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    assert_non_null(proxy);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    proxy->target = target_port;
+    pthread_mutex_init(&proxy->lock, NULL);
+    proxy->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(proxy->fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(proxy->fd, 64), 0);
+    assert_int_equal(getsockname(proxy->fd, (struct sockaddr *)&address, &size), 0);
+    assert_int_equal(pipe(proxy->stop), 0);
+    snprintf(proxy->address, sizeof proxy->address, "127.0.0.1:%u", ntohs(address.sin_port));
+    assert_int_equal(pthread_create(&proxy->thread, NULL, proxy_run, proxy), 0);
+    return proxy;
+}
+
+void proxy_cut_all(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    for (int i = 0; i < RELAYS_MAX; i++) {
+        if (proxy->relays[i].used && proxy->relays[i].client >= 0) {
+            shutdown(proxy->relays[i].client, SHUT_RDWR);
+            shutdown(proxy->relays[i].server, SHUT_RDWR);
+        }
+    }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_free(struct proxy *proxy)
+{
+    if (write(proxy->stop[1], "", 1) == 1)
+        pthread_join(proxy->thread, NULL);
+    proxy_cut_all(proxy);
+    for (int i = 0; i < RELAYS_MAX; i++)
+        if (proxy->relays[i].used)
+            pthread_join(proxy->relays[i].thread, NULL);
+    close(proxy->fd);
+    close(proxy->stop[0]);
+    close(proxy->stop[1]);
+    pthread_mutex_destroy(&proxy->lock);
+    free(proxy);
+}
+
+const char *proxy_address(const struct proxy *proxy)
+{
+    return proxy->address;
+}
+
+void proxy_plan(struct proxy *proxy, unsigned cuts, uint64_t after_sent, uint64_t after_received)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->cuts_left = cuts;
+    proxy->after_sent = after_sent;
+    proxy->after_received = after_received;
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+unsigned proxy_cuts(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    unsigned cuts = proxy->cuts;
+    pthread_mutex_unlock(&proxy->lock);
+    return cuts;
+}
+
+unsigned proxy_connections(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    unsigned connections = proxy->connections;
+    pthread_mutex_unlock(&proxy->lock);
+    return connections;
+}

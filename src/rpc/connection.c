@@ -29,6 +29,7 @@ struct connection *connection_new(struct rpc_server *server, int fd, const struc
     permit_line_init(&connection->line);
     list_init(&connection->pause_link);
     list_init(&connection->reversed);
+    list_init(&connection->parked);
     pthread_mutex_init(&connection->mutex, NULL);
     record_reader_init(&connection->reader, server->options.limits.record_max, intake_hook, connection);
     return connection;
@@ -138,10 +139,25 @@ static int gather(struct connection *connection, struct iovec *parts, size_t *to
     return count;
 }
 
+/* So many more bytes are unsent, or fewer. */
+static void owe(struct connection *connection, size_t more, size_t less)
+{
+    struct rpc_server *server = connection->server;
+    bool had = connection->unsent_bytes > 0;
+
+    connection->unsent_bytes += more - less;
+    atomic_store_explicit(&connection->owed, connection->unsent_bytes, memory_order_relaxed);
+    if (!had || connection->unsent_bytes == 0)
+        atomic_store_explicit(&connection->owed_since,
+                              connection->unsent_bytes ? atomic_load_explicit(&server->now, memory_order_relaxed) : 0,
+                              memory_order_relaxed);
+    server_owes(server, more, less);
+}
+
 /* So many bytes went out: their records are freed. */
 static void account(struct connection *connection, size_t sent)
 {
-    connection->unsent_bytes -= sent;
+    owe(connection, 0, sent);
     while (connection->unsent_first) {
         struct record *record = connection->unsent_first;
         size_t left = record->size - connection->sent_of_first;
@@ -167,7 +183,8 @@ static void let_go(struct connection *connection)
         record_free(record);
     }
     connection->unsent_last = NULL;
-    connection->unsent_records = connection->unsent_bytes = connection->sent_of_first = 0;
+    connection->unsent_records = connection->sent_of_first = 0;
+    owe(connection, 0, connection->unsent_bytes);
     close(connection->stream.fd);
     connection->stream.fd = -1;
 }
@@ -213,7 +230,34 @@ static void append(struct connection *connection, struct record *record)
         connection->unsent_first = record;
     connection->unsent_last = record;
     connection->unsent_records++;
-    connection->unsent_bytes += record->size;
+    owe(connection, record->size, 0);
+}
+
+static bool owes_too_much(const struct connection *connection)
+{
+    return connection->unsent_bytes >= connection->server->options.limits.unsent_bytes;
+}
+
+/* The peer has read: one call that was parked may be served. Its reply lets in the next. */
+static void unpark(struct connection *connection)
+{
+    if (list_is_empty(&connection->parked) || (owes_too_much(connection) && !connection->closed))
+        return;
+    do {
+        struct permit_job *job = list_first(&connection->parked, struct permit_job, link);
+        list_remove(&job->link);
+        permits_again(&connection->server->permits, job);
+    } while (connection->closed && !list_is_empty(&connection->parked));
+    server_wake(connection->server);
+}
+
+bool connection_park(struct connection *connection, struct job *job)
+{
+    scoped_lock(&connection->mutex);
+    if (connection->broken || !owes_too_much(connection))
+        return false;
+    list_append(&connection->parked, &job->permit.link);
+    return true;
 }
 
 /* In a turn small replies wait for its end; a large one goes out while it is still in the cache. */
@@ -234,6 +278,7 @@ void connection_send(struct connection *connection, struct record *record)
 {
     scoped_lock(&connection->mutex);
     send_locked(connection, record);
+    unpark(connection);
     reconsider(connection);
 }
 
@@ -252,6 +297,7 @@ void connection_flush(struct connection *connection)
 {
     scoped_lock(&connection->mutex);
     flush(connection);
+    unpark(connection);
 }
 
 void connection_serve_later(struct connection *connection, size_t bytes)
@@ -270,6 +316,7 @@ void connection_served(struct connection *connection, size_t bytes, struct recor
         send_locked(connection, reply);
     else
         break_locked(connection);
+    unpark(connection);
     reconsider(connection);
 }
 
@@ -321,6 +368,7 @@ void connection_end_turn(struct connection *connection)
         close_locked(connection);
     else if (!connection->closed)
         arm(connection, wanted_events(connection));
+    unpark(connection);
     pthread_mutex_unlock(&connection->mutex);
     if (closing)
         bury(connection, was_attached);
@@ -372,6 +420,7 @@ void connection_close(struct connection *connection)
     bool was_attached = connection->attached;
     if (closing)
         close_locked(connection);
+    unpark(connection);
     pthread_mutex_unlock(&connection->mutex);
     if (closing)
         bury(connection, was_attached);

@@ -15,13 +15,16 @@
  * goes out on EPOLLOUT. During a turn replies wait for its end, and go out in one
  * write.
  *
+ * A call that waited for its permit is not served while too much is unsent (its
+ * reply would add to it): it is parked, and asks again when the peer has read.
+ *
  * The end. Whoever finds the connection of no more use calls connection_break:
  * the socket is shut down, so the epoll tells of it, and a worker closes it. Only
  * a worker in its turn closes (or the thread that stops the server). The memory
  * goes with the last reference.
  *
  * Locks: `mutex` guards what stands below it. Under it may be taken: the
- * roster's, the reversed calls'. It is not held while bytes are written, or while
+ * roster's, the reversed calls', the permits'. It is not held while bytes are written, or while
  * anything is served.
  */
 #pragma once
@@ -63,6 +66,8 @@ struct connection {
     _Atomic int64_t record_since;  /* when it began; 0: none is on its way */
     _Atomic int64_t active_at;     /* when the last call came */
     _Atomic uint64_t moved;        /* bytes in and out */
+    _Atomic size_t owed;           /* bytes unsent, for supervision ... */
+    _Atomic int64_t owed_since;    /* ... and since when there are any; 0: there are none */
 
     /* Of supervision alone: one thread at a time. */
     uint64_t moved_mark;
@@ -83,6 +88,7 @@ struct connection {
     size_t unsent_bytes, unsent_records;
     size_t sent_of_first;
     size_t in_service_bytes, in_service_records; /* taken from the reader, not yet answered, not in the turn */
+    struct list parked;     /* jobs, by their permit's link */
     bool attached;          /* takes CALL messages of this program */
     uint32_t attached_program, attached_version;
 
@@ -107,6 +113,9 @@ bool connection_may_read(struct connection *connection);
 void connection_end_turn(struct connection *connection);
 /* In the turn: writes what is owed, as far as it goes. */
 void connection_flush(struct connection *connection);
+
+/* True: its reply would be too much now. The job is the connection's, and asks for a permit again later. */
+bool connection_park(struct connection *connection, struct job *job);
 
 /* A record leaves the turn, to be served later; and its end, with the reply or NULL. */
 void connection_serve_later(struct connection *connection, size_t bytes);

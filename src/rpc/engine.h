@@ -10,8 +10,9 @@
  *     reversed.c    calls that the server sends
  *     page.c        the way of one request
  *
- * Locks, in the order they are taken: listener.mutex, connection.mutex, then one of roster.mutex,
- * reversed.mutex; all others (permits, pause, record pool) are taken alone.
+ * Locks, in the order they are taken: listener.mutex, connection.mutex, then one
+ * of roster.mutex, reversed.mutex, permits.mutex; all others (pause, record pool)
+ * are taken alone.
  */
 #pragma once
 
@@ -78,6 +79,10 @@ struct rpc_server {
     _Atomic unsigned idle; /* workers that wait for events */
     _Atomic unsigned in_service; /* records with a permit, or waiting for one */
     _Atomic unsigned ticks; /* released by one tick, acquired by the next: epoll orders them, but not for all eyes */
+    _Atomic int64_t now;    /* elapsed, at the last tick: good enough for supervision */
+    _Atomic size_t unsent;  /* bytes of replies in all */
+    _Atomic bool shut;      /* too many: no permits (a mirror of permits.shut) */
+    int64_t shut_since;     /* the tick's alone; 0: it is not */
     int64_t supervised_at;  /* the tick's alone */
     _Atomic bool relieving; /* somebody looks for who is in the way */
     _Atomic int64_t relieved_at;
@@ -89,6 +94,10 @@ struct rpc_server {
 
 /* A connection is closed: everything that knows it forgets it. */
 void server_forget(struct rpc_server *server, struct connection *connection);
+/* So many more bytes of replies are unsent, or fewer: past the bound permits are shut. */
+void server_owes(struct rpc_server *server, size_t more, size_t less);
+/* Opens or shuts as it should be now. */
+void server_judge_owed(struct rpc_server *server);
 /* One more worker has something to do. */
 void server_wake(struct rpc_server *server);
 

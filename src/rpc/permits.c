@@ -29,7 +29,7 @@ enum permit_answer permits_ask(struct permits *permits, struct permit_job *job, 
 
     scoped_lock(&permits->mutex);
     bool behind = line && line->busy;
-    if (now && !behind && permits->free > 0 && list_is_empty(&permits->ready)) {
+    if (now && !behind && !permits->shut && permits->free > 0 && list_is_empty(&permits->ready)) {
         permits->free--;
         if (line)
             line->busy = true;
@@ -58,7 +58,7 @@ static struct permit_job *pop(struct permits *permits)
 struct permit_job *permits_take(struct permits *permits)
 {
     scoped_lock(&permits->mutex);
-    struct permit_job *job = permits->free > 0 ? pop(permits) : NULL;
+    struct permit_job *job = permits->free > 0 && !permits->shut ? pop(permits) : NULL;
     if (job)
         permits->free--;
     return job;
@@ -76,21 +76,47 @@ static void advance(struct permits *permits, struct permit_line *line)
     }
 }
 
-struct permit_job *permits_done(struct permits *permits, struct permit_job *job)
+/* The permit goes to the next job, or back. */
+static struct permit_job *pass_on(struct permits *permits)
 {
-    scoped_lock(&permits->mutex);
-    if (job->line)
-        advance(permits, job->line);
-    struct permit_job *next = pop(permits);
+    struct permit_job *next = permits->shut ? NULL : pop(permits);
+
     if (!next)
         permits->free++;
     return next;
 }
 
+struct permit_job *permits_done(struct permits *permits, struct permit_job *job)
+{
+    scoped_lock(&permits->mutex);
+    if (job->line)
+        advance(permits, job->line);
+    return pass_on(permits);
+}
+
+struct permit_job *permits_yield(struct permits *permits)
+{
+    scoped_lock(&permits->mutex);
+    return pass_on(permits);
+}
+
+void permits_again(struct permits *permits, struct permit_job *job)
+{
+    scoped_lock(&permits->mutex);
+    permits->waiting++;
+    list_append(&permits->ready, &job->link);
+}
+
+void permits_shut(struct permits *permits, bool shut)
+{
+    scoped_lock(&permits->mutex);
+    permits->shut = shut;
+}
+
 bool permits_have_work(struct permits *permits)
 {
     scoped_lock(&permits->mutex);
-    return permits->free > 0 && !list_is_empty(&permits->ready);
+    return permits->free > 0 && !permits->shut && !list_is_empty(&permits->ready);
 }
 
 unsigned permits_waiting(struct permits *permits)

@@ -11,7 +11,11 @@
  * the order they asked. A job that stands behind another of its line takes no
  * permit. What stands in the queues is bounded in number.
  *
- * Any thread. The mutex is taken alone; nothing is called under it.
+ * Shut, nobody gets a permit: what asks waits. So the server holds back while too
+ * many bytes of replies are unsent.
+ *
+ * Any thread. The mutex is taken alone, or under a connection's; nothing is called
+ * under it.
  */
 #pragma once
 
@@ -33,6 +37,7 @@ struct permit_job {
 
 struct permits {
     pthread_mutex_t mutex; /* guards what follows, and all lines */
+    bool shut;
     unsigned free;
     unsigned waiting, waiting_max; /* jobs in `ready` and in the lines */
     struct list ready;
@@ -55,6 +60,13 @@ struct permit_job *permits_take(struct permits *permits);
 
 /* The job was served: its permit goes to the job returned, or back. */
 struct permit_job *permits_done(struct permits *permits, struct permit_job *job);
+
+/* A job cannot be served now: its permit goes on in the same way, but its line stays as it is. */
+struct permit_job *permits_yield(struct permits *permits);
+/* The job that yielded wants a permit again: it stands in the queue. */
+void permits_again(struct permits *permits, struct permit_job *job);
+
+void permits_shut(struct permits *permits, bool shut);
 
 /* Whether a job and a permit are there for somebody who has time. */
 bool permits_have_work(struct permits *permits);

@@ -23,7 +23,7 @@ struct origin {
     struct origin *next; /* in its bucket */
     uint64_t key[3];
     unsigned connections;
-    size_t half_received; /* scratch of supervision, one thread */
+    size_t held; /* scratch of supervision, one thread */
 };
 
 enum { ROSTER_BUCKETS = 1024, ROSTER_SLOT_BITS = 20 };

@@ -22,6 +22,26 @@ void server_wake(struct rpc_server *server)
     (void)!write(server->wake, &one, sizeof one);
 }
 
+/* What may be received in all may be unsent in all, too. It opens again when a quarter is free. */
+void server_judge_owed(struct rpc_server *server)
+{
+    size_t unsent = atomic_load(&server->unsent), bound = server->options.limits.in_flight_bytes;
+    bool shut = atomic_load(&server->shut);
+
+    if (shut ? unsent > bound - bound / 4 : unsent <= bound)
+        return;
+    atomic_store(&server->shut, !shut);
+    permits_shut(&server->permits, !shut);
+    if (shut)
+        server_wake(server);
+}
+
+void server_owes(struct rpc_server *server, size_t more, size_t less)
+{
+    atomic_fetch_add(&server->unsent, more - less);
+    server_judge_owed(server);
+}
+
 void server_forget(struct rpc_server *server, struct connection *connection)
 {
     size_t charge = atomic_exchange(&connection->charge, 0);
@@ -86,7 +106,7 @@ static enum outcome build(struct rpc_server *server, struct failure *why)
     intake_init(&server->intake, limits->in_flight_bytes, limits->in_flight_reserve_bytes,
                 limits->record_anonymous_max, limits->record_max);
     permits_init(&server->permits, limits->permits, limits->waiting_records);
-    server->supervised_at = clock_elapsed(options->clock);
+    server->supervised_at = server->now = clock_elapsed(options->clock);
     return open_descriptors(server, why);
 }
 
@@ -232,12 +252,12 @@ unsigned rpc_server_stop(struct rpc_server *server, unsigned limit_ms)
     free(server->threads);
     server->threads = NULL;
 
-    struct permit_job *waiting;
-    while ((waiting = permits_drop(&server->permits)))
-        job_free(list_entry(waiting, struct job, permit));
     pause_resume_all(&server->memory_pause);
     pause_resume_all(&server->queue_pause);
     each_connection(server, connection_close);
+    struct permit_job *waiting;
+    while ((waiting = permits_drop(&server->permits)))
+        job_free(list_entry(waiting, struct job, permit));
     return left;
 }
 

@@ -129,37 +129,55 @@ static void scan(struct rpc_server *server, int64_t now)
 
 /* ---- who is in the way ---- */
 
+/* What a connection holds of something that is short, and since when (0: it holds nothing). */
+struct holding {
+    size_t bytes;
+    int64_t since;
+};
+
 /* In the roster's mutex, quickly: see roster_each. */
 struct search {
-    int64_t latest; /* records that began later are left alone */
+    struct holding (*of)(const struct connection *connection);
+    int64_t latest; /* who began later is left alone */
     size_t most;
     struct origin *origin;
     struct connection *found;
     int64_t since;
 };
 
-static size_t half_received(const struct connection *connection)
+/* Of a record that does not end. Those that we do not read are not to blame. */
+static struct holding half_received(const struct connection *connection)
 {
-    if (atomic_load_explicit(&connection->paused, memory_order_relaxed) ||
-        atomic_load_explicit(&connection->record_since, memory_order_relaxed) == 0)
-        return 0;
-    return atomic_load_explicit(&connection->charge, memory_order_relaxed);
+    if (atomic_load_explicit(&connection->paused, memory_order_relaxed))
+        return (struct holding){.bytes = 0};
+    return (struct holding){.bytes = atomic_load_explicit(&connection->charge, memory_order_relaxed),
+                            .since = atomic_load_explicit(&connection->record_since, memory_order_relaxed)};
+}
+
+/* Of replies that are not read. */
+static struct holding unread(const struct connection *connection)
+{
+    return (struct holding){.bytes = atomic_load_explicit(&connection->owed, memory_order_relaxed),
+                            .since = atomic_load_explicit(&connection->owed_since, memory_order_relaxed)};
 }
 
 static void forget(void *context, struct connection *connection)
 {
     (void)context;
-    connection->origin->half_received = 0;
+    connection->origin->held = 0;
 }
 
 static void add_up(void *context, struct connection *connection)
 {
     struct search *search = context;
     struct origin *origin = connection->origin;
+    struct holding holding = search->of(connection);
 
-    origin->half_received += half_received(connection);
-    if (origin->half_received > search->most) {
-        search->most = origin->half_received;
+    if (holding.since == 0)
+        return;
+    origin->held += holding.bytes;
+    if (origin->held > search->most) {
+        search->most = origin->held;
         search->origin = origin;
     }
 }
@@ -167,35 +185,57 @@ static void add_up(void *context, struct connection *connection)
 static void find_longest(void *context, struct connection *connection)
 {
     struct search *search = context;
-    int64_t since = atomic_load_explicit(&connection->record_since, memory_order_relaxed);
+    struct holding holding = search->of(connection);
 
-    if (connection->origin != search->origin || half_received(connection) == 0 || since > search->latest ||
-        (search->found && since >= search->since))
+    if (connection->origin != search->origin || holding.bytes == 0 || holding.since == 0 ||
+        holding.since > search->latest || (search->found && holding.since >= search->since))
         return;
     if (search->found)
         connection_unref(search->found);
     search->found = connection_ref(connection);
-    search->since = since;
+    search->since = holding.since;
 }
 
-void supervise_relieve(struct rpc_server *server)
+/* Of the origin that holds most, the connection that has held it longest is cut, if that is long enough. */
+static void relieve(struct rpc_server *server, struct holding (*of)(const struct connection *connection),
+                    const char *reason)
 {
-    int64_t now = clock_elapsed(server->options.clock);
-    struct search search = {.latest = now - RELIEF_GRACE_MS * millisecond};
+    struct search search = {
+        .of = of, .latest = clock_elapsed(server->options.clock) - RELIEF_GRACE_MS * millisecond};
 
-    if (now - atomic_load(&server->relieved_at) < RELIEF_EVERY_MS * millisecond ||
-        atomic_exchange(&server->relieving, true))
+    if (atomic_exchange(&server->relieving, true))
         return;
-    atomic_store(&server->relieved_at, now);
     roster_each(&server->roster, forget, NULL);
     roster_each(&server->roster, add_up, &search);
     if (search.origin)
         roster_each(&server->roster, find_longest, &search);
     if (search.found) {
-        cut(search.found, "it holds up others with a record that does not end");
+        cut(search.found, reason);
         connection_unref(search.found);
     }
     atomic_store(&server->relieving, false);
+}
+
+void supervise_relieve(struct rpc_server *server)
+{
+    int64_t now = clock_elapsed(server->options.clock);
+
+    if (now - atomic_load(&server->relieved_at) < RELIEF_EVERY_MS * millisecond)
+        return;
+    atomic_store(&server->relieved_at, now);
+    relieve(server, half_received, "it holds up others with a record that does not end");
+}
+
+/* Permits have been shut for a while, since replies are not read: somebody has to go. */
+static void relieve_owed(struct rpc_server *server, int64_t now)
+{
+    server_judge_owed(server);
+    if (!atomic_load(&server->shut))
+        server->shut_since = 0;
+    else if (server->shut_since == 0)
+        server->shut_since = now;
+    else if (now - server->shut_since >= RELIEF_GRACE_MS * millisecond)
+        relieve(server, unread, "it holds up others with replies that it does not read");
 }
 
 /* ---- the tick ---- */
@@ -214,6 +254,7 @@ void supervise_tick(struct rpc_server *server)
 
     (void)!read(server->timer, &expirations, sizeof expirations);
     (void)atomic_load_explicit(&server->ticks, memory_order_acquire);
+    atomic_store_explicit(&server->now, now, memory_order_relaxed);
     reversed_expire(server);
     if (!atomic_load(&server->stopping))
         listeners_resume(server);
@@ -222,6 +263,7 @@ void supervise_tick(struct rpc_server *server)
         pause_resume_all(&server->memory_pause);
     }
     pause_resume_all(&server->queue_pause);
+    relieve_owed(server, now);
     if (now - server->supervised_at >= scan_period(&server->options.limits) * millisecond) {
         server->supervised_at = now;
         scan(server, now);

@@ -137,21 +137,29 @@ static struct job *job_new(struct connection *connection, const struct page_requ
     return job;
 }
 
-/* Serves it, or forgets it if nobody waits for the reply any more; then the next ones, with the same permit. */
+/* Serves it, or forgets it if nobody waits for the reply any more. The next job, with the same permit. */
+static struct permit_job *serve_one(struct rpc_server *server, struct job *job)
+{
+    struct connection *connection = job->connection;
+    const struct page_caller caller = page_caller_of(connection);
+    struct record *reply = NULL;
+
+    if (connection_park(connection, job))
+        return permits_yield(&server->permits);
+    if (!connection_is_broken(connection) && !atomic_load(&server->quitting))
+        reply = page_serve(&server->page, &caller, &job->request, job->record);
+    struct permit_job *next = permits_done(&server->permits, &job->permit);
+    pause_resume_one(&server->queue_pause);
+    atomic_store_explicit(&connection->active_at, clock_elapsed(server->options.clock), memory_order_relaxed);
+    connection_served(connection, job->record->size, reply);
+    job_free(job);
+    return next;
+}
+
 static void serve_job(struct rpc_server *server, struct job *job)
 {
     while (job) {
-        struct connection *connection = job->connection;
-        const struct page_caller caller = page_caller_of(connection);
-        struct record *reply = NULL;
-
-        if (!connection_is_broken(connection) && !atomic_load(&server->quitting))
-            reply = page_serve(&server->page, &caller, &job->request, job->record);
-        struct permit_job *next = permits_done(&server->permits, &job->permit);
-        pause_resume_one(&server->queue_pause);
-        atomic_store_explicit(&connection->active_at, clock_elapsed(server->options.clock), memory_order_relaxed);
-        connection_served(connection, job->record->size, reply);
-        job_free(job);
+        struct permit_job *next = serve_one(server, job);
         job = next ? list_entry(next, struct job, permit) : NULL;
     }
 }
@@ -314,7 +322,8 @@ static bool take_turns(struct connection *connection, struct epoll_event *event)
         connection_flush(connection);
         if (end == TURN_FULL && connection_may_read(connection))
             end = TURN_SPENT;
-    } while (end == TURN_SPENT && !work.mine && !work.queued && !(found = others_wait(server, event)));
+    } while (end == TURN_SPENT && !work.mine && !work.queued && !permits_have_work(&server->permits) &&
+             !(found = others_wait(server, event)));
 
     if (end == TURN_SPENT || end == TURN_FULL)
         connection_has_more(connection);

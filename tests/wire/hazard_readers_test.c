@@ -39,48 +39,95 @@ static size_t word_call(uint32_t procedure, uint32_t xid, uint32_t argument, uin
 }
 
 /* Asks for so many MiB, and reads nothing. */
-static int ask(unsigned mib)
+static int ask(uint32_t procedure, unsigned mib)
 {
     uint8_t call[CALL_MAX];
     int fd = peer_connect(&small.tcp);
 
     for (unsigned i = 0; i < mib; i++)
-        peer_send(fd, call, word_call(SMALL_GIVE, i, MIB, call));
+        peer_send(fd, call, word_call(procedure, i, MIB, call));
     return fd;
 }
 
+/* All of it, in any order. */
 static void take(int fd, unsigned mib)
 {
     uint8_t *reply = malloc(MIB + CALL_MAX);
+    uint64_t seen = 0;
 
     for (unsigned i = 0; i < mib; i++) {
         assert_int_equal(peer_receive(fd, reply, MIB + CALL_MAX), REPLY_HEADER + 4 + MIB);
-        assert_int_equal(ntohl(*(uint32_t *)(void *)reply), i);
+        seen |= 1ULL << ntohl(*(uint32_t *)(void *)reply);
         assert_int_equal(reply[REPLY_HEADER + 4], 'g');
         assert_int_equal(reply[REPLY_HEADER + 3 + MIB], 'g');
     }
+    assert_int_equal(seen, (1ULL << mib) - 1);
     free(reply);
 }
 
 /* 32 MiB that nobody reads: a bounded part is made, the others are served; it all comes in the end. */
-static void test_non_readers(void **state)
+static void ask_and_do_not_read(uint32_t procedure)
 {
-    int peers[8];
+    enum { PEERS = 8, MOST_KERNEL = 8 /* MiB that its buffers take of each */ };
+    int peers[PEERS];
 
-    (void)state;
     small_server_start(&small, NULL);
-    for (int i = 0; i < 8; i++)
-        peers[i] = ask(32);
+    for (int i = 0; i < PEERS; i++)
+        peers[i] = ask(procedure, 32);
     assert_true(slowest_null(&small.tcp, SMALL_PROGRAM, 100) <= NULL_MS * slowness());
     poll(NULL, 0, 200);
     int64_t used = cpu_ms();
-    poll(NULL, 0, 1000);
-    assert_true(cpu_ms() - used <= 100);
-    assert_true(rpc_server_calls(small.server, SMALL_GIVE) < 8 * 16);
-    for (int i = 0; i < 8; i++) {
+    poll(NULL, 0, 500);
+    assert_true(cpu_ms() - used <= 50);
+    assert_true(rpc_server_calls(small.server, procedure) < PEERS * (MOST_KERNEL + 3) + small.options.limits.permits);
+    for (int i = 0; i < PEERS; i++) {
         take(peers[i], 32);
         close(peers[i]);
     }
+    small_server_stop(&small);
+}
+
+static void test_non_readers(void **state)
+{
+    (void)state;
+    ask_and_do_not_read(SMALL_GIVE);
+}
+
+/* The same for calls that wait for permits: their replies are not made before the peer has read. */
+static void test_non_readers_of_the_store(void **state)
+{
+    (void)state;
+    ask_and_do_not_read(SMALL_FETCH);
+}
+
+static void little_room(struct rpc_limits *limits)
+{
+    limits->in_flight_bytes = 8 << 20;
+}
+
+/*
+ * Many that do not read: all together they hold no more than what is allowed in
+ * all; after a while some are cut, so that another, who reads, gets its own.
+ */
+static void test_many_non_readers(void **state)
+{
+    enum { PEERS = 24 };
+    int peers[PEERS];
+
+    (void)state;
+    small_server_start(&small, little_room);
+    size_t before = resident_bytes();
+    for (int i = 0; i < PEERS; i++)
+        peers[i] = ask(SMALL_FETCH, 16);
+    int64_t began = now_ms();
+    int fd = ask(SMALL_FETCH, 8);
+    assert_true(slowest_null(&small.tcp, SMALL_PROGRAM, 20) <= NULL_MS * slowness());
+    assert_true(resident_grew_less(before, 40 << 20));
+    take(fd, 8);
+    assert_true(now_ms() - began < 9000 * slowness());
+    close(fd);
+    for (int i = 0; i < PEERS; i++)
+        close(peers[i]);
     small_server_stop(&small);
 }
 
@@ -99,7 +146,7 @@ static void test_slow_reader(void **state)
 
     (void)state;
     small_server_start(&small, brief_progress);
-    int dead = ask(16), slow = ask(4);
+    int dead = ask(SMALL_GIVE, 16), slow = ask(SMALL_GIVE, 4);
     setsockopt(slow, SOL_SOCKET, SO_RCVBUF, &small_buffer, sizeof small_buffer);
     while (got < 4 * (size_t)(MIB + 32)) {
         ssize_t count = recv(slow, bytes, sizeof bytes, 0);
@@ -203,6 +250,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_non_readers),
+        cmocka_unit_test(test_non_readers_of_the_store),
+        cmocka_unit_test(test_many_non_readers),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_endless_pipeline),
         cmocka_unit_test(test_endless_waiting),

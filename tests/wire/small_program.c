@@ -110,6 +110,7 @@ static void dispatch(struct svc_req *request, SVCXPRT *transport)
     switch (request->rq_proc) {
     case SMALL_NULL: svc_sendreply(transport, (xdrproc_t)(void (*)(void))xdr_void, NULL); break;
     case SMALL_ECHO: echo(request, transport); break;
+    case SMALL_FETCH:
     case SMALL_GIVE: give(request, transport); break;
     case SMALL_SLEEP: sleep_for(request, transport); break;
     case SMALL_WHO: who(request, transport); break;
@@ -123,6 +124,7 @@ static const struct rpc_procedure procedures[SMALL_COUNT] = {
     [SMALL_NULL] = {.label = "null", .repeatable = true, .anonymous = true, .time_limit_ms = 1000},
     [SMALL_ECHO] = {.label = "echo"},
     [SMALL_GIVE] = {.label = "give"},
+    [SMALL_FETCH] = {.label = "fetch", .may_wait = true},
     [SMALL_SLEEP] = {.label = "sleep", .may_wait = true},
     [SMALL_WHO] = {.label = "who"},
     [SMALL_ORDER] = {.label = "order", .may_wait = true, .ordered = true},

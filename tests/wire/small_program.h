@@ -18,6 +18,7 @@ enum {
     SMALL_WHO = 4,   /* -> the principal's text; `superior` */
     SMALL_ORDER = 5, /* number -> how many were served before; may wait, ordered; sleeps a moment */
     SMALL_HELLO = 6, /* anonymous; -> the connection's number as a hyper */
+    SMALL_FETCH = 7, /* as GIVE; may wait */
     SMALL_COUNT
 };
 

@@ -294,6 +294,7 @@ void rpc_server_count(struct rpc_server *server, struct rpc_server_counters *out
         .bytes_in = atomic_load(&server->bytes_in),
         .bytes_out = atomic_load(&server->bytes_out),
         .in_flight_bytes = atomic_load(&server->intake.held),
+        .unsent_bytes = atomic_load(&server->unsent),
         .waiting_records = permits_waiting(&server->permits),
         .accept_pauses = atomic_load(&server->accept_pauses),
     };

@@ -36,7 +36,7 @@ struct rpc_limits {
     unsigned connections_per_address; /* 0: a quarter of it; per uid on Unix sockets */
     size_t record_max;                /* bytes */
     size_t record_anonymous_max;      /* the same, before the caller is identified */
-    size_t in_flight_bytes;           /* of all records being received or served */
+    size_t in_flight_bytes;           /* of all records being received or served; as much of replies unsent */
     size_t in_flight_reserve_bytes;   /* more, for records up to record_anonymous_max only */
     unsigned turn_records;            /* served in one turn of a connection */
     size_t turn_bytes;
@@ -130,6 +130,7 @@ struct rpc_server_counters {
     uint64_t calls, calls_refused, calls_late; /* refused: version, credential, arguments */
     uint64_t bytes_in, bytes_out;
     uint64_t in_flight_bytes, waiting_records;
+    uint64_t unsent_bytes; /* of replies that peers have not read yet */
     uint64_t accept_pauses;
 };
 

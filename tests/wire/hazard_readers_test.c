@@ -123,7 +123,7 @@ static void little_room(struct rpc_limits *limits)
  */
 static void test_many_non_readers(void **state)
 {
-    enum { PEERS = 24 };
+    enum { PEERS = 12 };
     int peers[PEERS];
 
     (void)state;

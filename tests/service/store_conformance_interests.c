@@ -148,7 +148,7 @@ static void what_is_present_for_a_glob(void **state)
     struct store_entry there[4];
     struct store_registration made;
     struct store_event found[8];
-    char name[16];
+    char name[32];
     for (int i = 0; i < 6; i++) {
         snprintf(name, sizeof name, "in/%d.txt", i);
         assert_ok(put(s, &bob, name, "x", NULL));

@@ -137,7 +137,7 @@ struct store_read;
 enum store_event_kind { STORE_ARRIVED, STORE_EXPIRED, STORE_DROPPED };
 
 struct store_event {
-    uint64_t number; /* in its mailbox, growing, from 1 */
+    uint64_t number; /* in its mailbox, growing; may leave gaps, also when a forgotten mailbox is made again */
     enum store_event_kind kind;
     struct id interest;
     int64_t happened; /* ns since 1970 */
@@ -292,7 +292,8 @@ struct store_acts {
      * Opens a version (none: the newest) for reading; `entry` describes it. It
      * stays readable until read_close, and what was replaced or removed stays
      * openable by its version until some minutes after its last read. ABSENT;
-     * STALE if the version is no longer kept.
+     * STALE if the version is no longer kept, or is not one of this name;
+     * CORRUPT if its content is missing.
      */
     enum outcome (*read_open)(struct store *store, const char *name, const struct id *version,
                               struct store_read **out, struct store_entry *entry, struct failure *why) must_check;

@@ -182,7 +182,10 @@ static enum outcome open_content(struct local *local, struct query *q, struct st
 {
     if (!column_is_null(q)) {
         struct id blob = column_id(q);
-        return blob_open(&local->blobs, BLOB_WHOLE, &blob, false, &read->fd, why);
+        enum outcome outcome = blob_open(&local->blobs, BLOB_WHOLE, &blob, false, &read->fd, why);
+        return outcome == OUTCOME_ABSENT
+                   ? failure_set(why, OUTCOME_CORRUPT, "the content of %s is missing", read->entry.name)
+                   : outcome;
     }
     struct id none = column_id(q);
     (void)none;
@@ -199,7 +202,7 @@ static enum outcome open_content(struct local *local, struct query *q, struct st
     return OUTCOME_OK;
 }
 
-/* From a row of entry or kept, with its content. ABSENT if the query has none, or its blob is gone. */
+/* From a row of entry or kept, with its content. ABSENT (not described) if the query has none. */
 static enum outcome open_row(struct local *local, struct query *q, struct store_read **out,
                              struct failure *why)
 {
@@ -266,18 +269,18 @@ static enum outcome open_anew(struct local *local, const char *name, const struc
     enum outcome outcome = readers_take(&local->readers, &reader, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    if (!id_is_none(version)) {
-        outcome = open_version(local, reader.db, name, version, out, why);
-        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_STALE, "that version is no longer kept")
-                                         : outcome;
-    }
-    /* A blob that is gone was replaced, and swept, since its row was read: look again. */
+    bool newest = id_is_none(version);
+    /* Content that is missing may have been replaced, and swept, since its row was read: look again. */
     for (unsigned n = 0; n < 3; n++) {
-        outcome = open_newest(local, reader.db, name, out, why);
-        if (outcome != OUTCOME_ABSENT)
-            return outcome;
+        outcome = newest ? open_newest(local, reader.db, name, out, why)
+                         : open_version(local, reader.db, name, version, out, why);
+        if (outcome != OUTCOME_CORRUPT)
+            break;
     }
-    return failure_set(why, OUTCOME_ABSENT, "there is no such file");
+    if (outcome != OUTCOME_ABSENT)
+        return outcome;
+    return newest ? failure_set(why, OUTCOME_ABSENT, "there is no such file")
+                  : failure_set(why, OUTCOME_STALE, "that version is no longer kept");
 }
 
 enum outcome local_read_open(struct store *store, const char *name, const struct id *version,

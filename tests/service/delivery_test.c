@@ -540,6 +540,28 @@ static void a_faulty_store_loses_nothing(void **state)
     }
 }
 
+/* An interest that runs out unmet is told too. */
+static void time_that_ran_out_is_told(void **state)
+{
+    (void)state;
+    struct house *house = house_new();
+    struct process *process = process_new(house, DIALLED | REVERSED);
+    struct id mailbox = id_random();
+    fs_route route;
+    assert_int_equal(attach(process, &mailbox, DIALLED, &route), FS_OK);
+    wait_for(process, &mailbox, "never", FS_ONCE, 1);
+    struct store_sweep sweep;
+    bool left;
+    int64_t due;
+    for (int64_t until = now_ms() + patience_ms(); await_shown(process, 0) == 0 && now_ms() < until;
+         poll(NULL, 0, 20))
+        must(house->store->acts->sweep(house->store, &sweep, &left, &due, &why));
+    assert_int_equal(await_shown(process, 1), 1);
+    assert_string_equal(process->names[0], "over:never");
+    process_free(process);
+    house_free(house);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +572,7 @@ int main(void)
         cmocka_unit_test(callbacks_that_are_refused),
         cmocka_unit_test(detached_is_told_nothing),
         cmocka_unit_test(a_faulty_store_loses_nothing),
+        cmocka_unit_test(time_that_ran_out_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,16 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ROWS = 10, RETRY_NOT_GIVEN = UINT32_MAX };
+
 struct request {
     struct client *client;
     const char *program; /* as it was written */
     const char *batch;
     bool keep_going;
     uint32_t retry;
+    struct option rows[ROWS]; /* these two live as long as `options`, which looks at them */
+    struct options_program form;
     struct options *options;
 };
-
-enum { ROWS = 10, RETRY_NOT_GIVEN = UINT32_MAX };
 
 static void request_fini(struct request *request)
 {
@@ -43,7 +45,7 @@ static void choose_language(void)
     textdomain("fileshare");
 }
 
-static void list_rows(struct request *request, struct option rows[ROWS])
+static void list_rows(struct request *request)
 {
     struct client *client = request->client;
     const struct option all[ROWS] = {
@@ -63,7 +65,7 @@ static void list_rows(struct request *request, struct option rows[ROWS])
          _("how long to try again when the server can't be reached (30s, and at the start not at all)")},
         OPTION_END,
     };
-    memcpy(rows, all, sizeof all);
+    memcpy(request->rows, all, sizeof all);
 }
 
 static enum exit_code set_program(struct request *request)
@@ -106,10 +108,9 @@ static enum exit_code run_words(struct client *client, const char *const *rows, 
 static enum exit_code answer(struct request *request, int argc, char **argv)
 {
     struct client *client = request->client;
-    struct option rows[ROWS];
     struct failure why = {.text = ""};
     scoped_free char *list = command_list(FROM_ANYWHERE);
-    const struct options_program program = {
+    request->form = (struct options_program){
         .name = "fileshare-client",
         .usage = _("[OPTION...] [COMMAND [ARGUMENT...]]"),
         .summary = _(
@@ -117,11 +118,11 @@ static enum exit_code answer(struct request *request, int argc, char **argv)
             "there yet. Without a command it asks for them at a prompt."),
         .version = "fileshare-client " FILESHARE_VERSION,
         .epilogue = list,
-        .rows = rows,
+        .rows = request->rows,
         .stop_at_argument = true,
     };
-    list_rows(request, rows);
-    enum outcome outcome = options_new(&program, &request->options, &why);
+    list_rows(request);
+    enum outcome outcome = options_new(&request->form, &request->options, &why);
     if (outcome == OUTCOME_OK)
         outcome = options_parse(request->options, argc, argv, &why);
     if (outcome != OUTCOME_OK)

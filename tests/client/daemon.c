@@ -132,7 +132,7 @@ void daemon_freeze(const struct daemon *daemon)
 
 void daemon_begin(struct daemon *daemon)
 {
-    *daemon = (struct daemon){.pid = 0};
+    *daemon = (struct daemon){.state = "state"};
     snprintf(daemon->folder, sizeof daemon->folder, "/tmp/client_test.XXXXXX");
     assert_non_null(mkdtemp(daemon->folder));
     daemon_start(daemon);
@@ -158,7 +158,7 @@ struct fileshare *daemon_session(const struct daemon *daemon, const char *server
     char state[128];
     struct fileshare *session = NULL;
     struct fileshare_error error = {0};
-    snprintf(state, sizeof state, "%s/state", daemon->folder);
+    snprintf(state, sizeof state, "%s/%s", daemon->folder, daemon->state);
     struct fileshare_options options = {
         .server = server,
         .software = "client test",

@@ -14,10 +14,11 @@
 
 struct daemon {
     char folder[64];
-    pid_t pid;       /* 0: it does not run */
-    uint16_t port;   /* kept over restarts */
-    char tcp[64];    /* "127.0.0.1:port" */
-    char local[128]; /* "unix:/path" */
+    pid_t pid;         /* 0: it does not run */
+    uint16_t port;     /* kept over restarts */
+    char tcp[64];      /* "127.0.0.1:port" */
+    char local[128];   /* "unix:/path" */
+    const char *state; /* leaf of the clients\' state folder; another one has other mailboxes */
 };
 
 void daemon_begin(struct daemon *daemon); /* makes the folder, starts it */

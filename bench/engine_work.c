@@ -44,7 +44,9 @@ void work_write(const struct work *work, const void *bytes, size_t count, uint64
     size_t first = count < WORK_FILE - at ? count : WORK_FILE - at;
 
     add_digest(work, bytes, count);
-    if (pwrite(work->sink, bytes, first, (off_t)at) != (ssize_t)first ||
+    if (pwrite(work->sink, bytes, first, (off_t)at) != (ssize_t)first)
+        work_fail("sink");
+    if (first < count &&
         pwrite(work->sink, (const char *)bytes + first, count - first, 0) != (ssize_t)(count - first))
         work_fail("sink");
 }

@@ -145,6 +145,70 @@ static void test_peer_that_does_not_read(void **state)
     close(ends[1]);
 }
 
+/* ---- small calls ---- */
+
+/* Answers three calls and notes their words. */
+static void note_three(struct scripted_peer *peer, void *context)
+{
+    uint32_t *words = context;
+
+    for (int i = 0; i < 3; i++) {
+        struct scripted_call call;
+        if (!scripted_read_call(peer, &call))
+            abort();
+        words[i] = scripted_word_at(call.arguments);
+        scripted_reply_word(peer, call.xid, words[i] + 1);
+        free(call.arguments);
+    }
+}
+
+/* Those begun while others are in flight go out when somebody waits, in their order; one given up before never does. */
+static void test_small_calls_go_out_together(void **state)
+{
+    struct scripted_peer peer;
+    struct failure why;
+    uint32_t words[3] = {0}, got;
+
+    (void)state;
+    scripted_peer_start(&peer, note_three, words);
+    struct rpc_client *client = calls_connected(&peer, 10000);
+    struct rpc_pending *first = calls_begun(client, CALLS_ECHO, 10);
+    struct rpc_pending *given_up = calls_begun(client, CALLS_ECHO, 20);
+    struct rpc_pending *second = calls_begun(client, CALLS_ECHO, 30);
+    struct rpc_pending *third = calls_begun(client, CALLS_ECHO, 40);
+    assert_null(rpc_pending_free(client, given_up));
+    assert_int_equal(calls_awaited(client, first, &got, &why), OUTCOME_OK);
+    assert_int_equal(got, 11);
+    assert_int_equal(calls_awaited(client, third, &got, &why), OUTCOME_OK);
+    assert_int_equal(got, 41);
+    assert_int_equal(calls_awaited(client, second, &got, &why), OUTCOME_OK);
+    assert_int_equal(got, 31);
+    scripted_peer_finish(&peer);
+    rpc_client_close(client);
+    assert_true(words[0] == 10 && words[1] == 30 && words[2] == 40);
+}
+
+/* However many are begun and not awaited: they do go out, as many as are not held. */
+static void test_many_begun_and_none_awaited(void **state)
+{
+    struct rpc_pending *pendings[200];
+    struct scripted_peer peer;
+    struct failure why;
+    uint32_t got;
+
+    (void)state;
+    scripted_peer_start(&peer, calls_serve, NULL);
+    struct rpc_client *client = calls_connected(&peer, 10000);
+    for (uint32_t i = 0; i < 200; i++)
+        pendings[i] = calls_begun(client, CALLS_ECHO, i);
+    for (uint32_t i = 200; i-- > 0;) {
+        assert_int_equal(calls_awaited(client, pendings[i], &got, &why), OUTCOME_OK);
+        assert_int_equal(got, i + 1);
+    }
+    rpc_client_close(client);
+    scripted_peer_finish(&peer);
+}
+
 /* ---- threads ---- */
 
 static void *call_many(void *argument)
@@ -195,6 +259,8 @@ int main(void)
         cmocka_unit_test(test_content_from_a_source),
         cmocka_unit_test(test_never_writes_without_reading),
         cmocka_unit_test(test_peer_that_does_not_read),
+        cmocka_unit_test(test_small_calls_go_out_together),
+        cmocka_unit_test(test_many_begun_and_none_awaited),
         cmocka_unit_test(test_threads_share_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,7 @@ static bool loopback_up(void)
 static bool make_world(void)
 {
     return unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 &&
-           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount("tmpfs", "/run", "tmpfs", 0, NULL) == 0 && loopback_up();
 }
 

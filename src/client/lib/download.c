@@ -149,8 +149,8 @@ static enum outcome check_version(struct receipt *receipt, const fs_download *an
     struct id version = translate_id_private(&entry.version);
     if (receipt->begun || !id_is_none(&receipt->version)) {
         if (!id_equal(&version, &receipt->version) || (receipt->begun && entry.size != receipt->entry.size))
-            return failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server answers for another version",
-                               receipt->download->act);
+            return failure_set(why, OUTCOME_PROTOCOL, "%s: the server answers for another version",
+                               receipt->download->subject);
     }
     if (!receipt->begun) {
         receipt->entry = entry;
@@ -171,8 +171,8 @@ static enum outcome take_answer(struct receipt *receipt, const fs_download *answ
     size_t due = left < asked.count ? (size_t)left : asked.count;
     if (got > due || (got == 0 && due > 0))
         return failure_set(why, OUTCOME_PROTOCOL,
-                           "cannot %s: the server sends %zu bytes where %zu were asked for",
-                           receipt->download->act, got, due);
+                           "%s: the server sends %zu bytes where %zu were asked for",
+                           receipt->download->subject, got, due);
     outcome = take_bytes(receipt, &answer->content, why);
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -187,9 +187,9 @@ static enum outcome answer_outcome(const struct receipt *receipt, const fs_downl
     if (res->status == FS_STALE)
         return failure_set(
             why, OUTCOME_STALE,
-            "cannot %s: that version is no longer kept by the server; the newest may be another",
-            receipt->download->act);
-    return translate_outcome(res->status, &res->fs_download_res_u.failure.reason, receipt->download->act,
+            "%s: that version is no longer kept by the server; the newest may be another",
+            receipt->download->subject);
+    return translate_outcome(res->status, &res->fs_download_res_u.failure.reason, receipt->download->subject,
                              why);
 }
 
@@ -241,8 +241,8 @@ static enum outcome check_digest(const struct receipt *receipt, struct failure *
     struct digest_value digest = digest_value(receipt->digest);
     if (memcmp(digest.octets, receipt->entry.digest, sizeof digest.octets) == 0)
         return OUTCOME_OK;
-    return failure_set(why, OUTCOME_CORRUPT, "cannot %s: the bytes that came do not match the file's digest",
-                       receipt->download->act);
+    return failure_set(why, OUTCOME_CORRUPT, "%s: the bytes that came do not match the file's digest",
+                       receipt->download->subject);
 }
 
 static enum outcome receive(struct receipt *receipt, struct failure *why)
@@ -277,7 +277,7 @@ enum outcome download_receive(const struct download *download, struct fileshare_
     struct stat status;
     scoped(digest_free_at) struct digest *digest = digest_new();
     if (!digest)
-        return failure_set(why, OUTCOME_NOMEM, "cannot %s: no memory", download->act);
+        return failure_set(why, OUTCOME_NOMEM, "%s: no memory", download->subject);
     struct receipt receipt = {
         .download = download,
         .version = download->version,

@@ -13,7 +13,7 @@
 struct download {
     struct fileshare *session;
     const char *name;  /* checked */
-    const char *act;   /* "download \"x\"", for failures */
+    const char *subject;   /* the name as it is shown, for failures */
     const char *label; /* of the descriptor, for failures */
     struct id version; /* none: the newest */
     int fd;

@@ -16,14 +16,14 @@
 static enum outcome get(struct fileshare *session, const struct fileshare_get *what, int fd,
                         const char *label, struct fileshare_entry *out, struct failure *why)
 {
-    char name[NAME_BUFFER], act[NAMES_ACT_SIZE];
-    enum outcome outcome = names_check(what->name, names_act("download", what->name, act), name, why);
+    char name[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
+    enum outcome outcome = names_check(what->name, names_subject(what->name, subject), name, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     struct download download = {
         .session = session,
         .name = name,
-        .act = act,
+        .subject = subject,
         .label = label ? label : what->name,
         .version = translate_id_private(&what->version),
         .fd = fd,

@@ -35,12 +35,12 @@ static enum outcome add_interest(struct fileshare *session, const struct filesha
                                  void (*present)(void *context, const struct fileshare_entry *entry),
                                  void *context, struct fileshare_registered *out, struct failure *why)
 {
-    char act[NAMES_ACT_SIZE], checked[NAME_BUFFER];
+    char subject[NAMES_SUBJECT_SIZE], checked[NAME_BUFFER];
     struct id mailbox, interest = id_random();
-    names_act("register interest in", what->pattern, act);
-    enum outcome outcome = what->glob ? OUTCOME_OK : names_check(what->pattern, act, checked, why);
+    names_subject(what->pattern, subject);
+    enum outcome outcome = what->glob ? OUTCOME_OK : names_check(what->pattern, subject, checked, why);
     if (outcome == OUTCOME_OK && strlen(what->pattern) > NAME_SIZE_MAX)
-        outcome = failure_set(why, OUTCOME_INVALID, "cannot %s: longer than %d bytes", act, NAME_SIZE_MAX);
+        outcome = failure_set(why, OUTCOME_INVALID, "%s: longer than %d bytes", subject, NAME_SIZE_MAX);
     if (outcome == OUTCOME_OK)
         outcome = find_mailbox(session, &mailbox, why);
     if (outcome != OUTCOME_OK)
@@ -59,7 +59,7 @@ static enum outcome add_interest(struct fileshare *session, const struct filesha
                                             fs_register_res, &res);
     outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_register_res_u.failure.reason, act, why);
+        outcome = translate_outcome(res.status, &res.fs_register_res_u.failure.reason, subject, why);
     const fs_registration *registration = &res.fs_register_res_u.registration;
     if (outcome == OUTCOME_OK)
         outcome = take_registration(registration, present, context, why);
@@ -131,7 +131,7 @@ static enum outcome interests_page(struct fileshare *session, const struct id *m
                                             &res);
     enum outcome outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_interests_res_u.failure.reason, "list interests",
+        outcome = translate_outcome(res.status, &res.fs_interests_res_u.failure.reason, "cannot list interests",
                                     why);
     const fs_interests *page = &res.fs_interests_res_u.page;
     *more = false;
@@ -194,7 +194,7 @@ static enum outcome renew(struct fileshare *session, const struct fileshare_id *
     struct session_call call = SESSION_CALL(FSPROC_RENEW_INTEREST, fs_renew_args, &args, fs_renew_res, &res);
     outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_renew_res_u.failure.reason, "renew the interest",
+        outcome = translate_outcome(res.status, &res.fs_renew_res_u.failure.reason, "cannot renew the interest",
                                     why);
     if (outcome == OUTCOME_OK && seconds_left)
         *seconds_left = res.fs_renew_res_u.renewal.seconds_left;
@@ -251,7 +251,7 @@ static enum outcome cancel_page(struct fileshare *session, struct cancelling *ca
                                             &res);
     enum outcome outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_cancel_res_u.failure.reason, "cancel the interest",
+        outcome = translate_outcome(res.status, &res.fs_cancel_res_u.failure.reason, "cannot cancel the interest",
                                     why);
     *more = false;
     if (outcome == OUTCOME_OK) {
@@ -266,7 +266,7 @@ static enum outcome cancel_page(struct fileshare *session, struct cancelling *ca
 
 static enum outcome cancel(struct fileshare *session, struct cancelling *cancelling, struct failure *why)
 {
-    char act[NAMES_ACT_SIZE];
+    char subject[NAMES_SUBJECT_SIZE];
     bool more = true;
     if (strlen(cancelling->pattern) > NAME_SIZE_MAX)
         return failure_set(why, OUTCOME_INVALID, "cannot cancel: the name is longer than %d bytes",
@@ -275,10 +275,10 @@ static enum outcome cancel(struct fileshare *session, struct cancelling *cancell
     while (outcome == OUTCOME_OK && more)
         outcome = cancel_page(session, cancelling, &more, why);
     if ((outcome == OUTCOME_OK && cancelling->found == 0) || outcome == OUTCOME_ABSENT)
-        return failure_set(why, OUTCOME_ABSENT, "cannot %s: there is none",
+        return failure_set(why, OUTCOME_ABSENT, "%s: there is none",
                            cancelling->pattern[0] != '\0'
-                               ? names_act("cancel interest in", cancelling->pattern, act)
-                               : "cancel the interest");
+                               ? names_subject(cancelling->pattern, subject)
+                               : "cannot cancel the interest");
     return outcome;
 }
 

@@ -239,7 +239,7 @@ static enum outcome attach(struct keeper *keeper, fs_attachment *out, struct fai
     keeper->generation = keeper->session.generation;
     outcome = session_try(&keeper->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_attach_res_u.failure.reason, "take the mailbox", why);
+        outcome = translate_outcome(res.status, &res.fs_attach_res_u.failure.reason, "cannot take the mailbox", why);
     if (outcome == OUTCOME_OK) {
         *out = res.fs_attach_res_u.attachment;
         keeper->attached = true;
@@ -288,7 +288,7 @@ static enum outcome pull(struct keeper *keeper, struct failure *why)
         struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
         outcome = call_attached(keeper, &call, why);
         if (outcome == OUTCOME_OK)
-            outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "ask for events",
+            outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "cannot ask for events",
                                         why);
         if (outcome == OUTCOME_OK)
             outcome = take_page(keeper, &res.fs_events_res_u.page, &more, why);
@@ -307,7 +307,7 @@ static enum outcome look(struct keeper *keeper, fs_route *out, struct failure *w
     enum outcome outcome = call_attached(keeper, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_interests_res_u.failure.reason,
-                                    "ask for the way back", why);
+                                    "cannot ask for the way back", why);
     if (outcome == OUTCOME_OK)
         *out = res.fs_interests_res_u.page.route;
     session_call_end(&call);

@@ -5,19 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-char *names_act(const char *verb, const char *name, char act[NAMES_ACT_SIZE])
+char *names_subject(const char *name, char subject[NAMES_SUBJECT_SIZE])
 {
-    char shown[256];
-    snprintf(act, NAMES_ACT_SIZE, "%s \"%s\"", verb, name_show(name, strlen(name), shown, sizeof shown));
-    return act;
+    return name_show(name, strlen(name), subject, NAMES_SUBJECT_SIZE);
 }
 
-enum outcome names_check(const char *name, const char *act, char out[NAME_BUFFER], struct failure *why)
+enum outcome names_check(const char *name, const char *subject, char out[NAME_BUFFER], struct failure *why)
 {
     struct failure reason;
     enum outcome outcome = name_check(name, strlen(name), out, &reason);
     if (outcome != OUTCOME_OK)
-        return failure_set(why, outcome, "cannot %s: %s", act, reason.text);
+        return failure_set(why, outcome, "%s: %s", subject, reason.text);
     return OUTCOME_OK;
 }
 
@@ -26,8 +24,8 @@ enum outcome names_check(const char *name, const char *act, char out[NAME_BUFFER
 enum outcome names_stat(struct fileshare *session, const char *name, struct fileshare_entry *out,
                         struct failure *why)
 {
-    char checked[NAME_BUFFER], act[NAMES_ACT_SIZE];
-    enum outcome outcome = names_check(name, names_act("look at", name, act), checked, why);
+    char checked[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
+    enum outcome outcome = names_check(name, names_subject(name, subject), checked, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     fs_stat_args args = {.name = translate_name(checked)};
@@ -35,7 +33,7 @@ enum outcome names_stat(struct fileshare *session, const char *name, struct file
     struct session_call call = SESSION_CALL(FSPROC_STAT, fs_stat_args, &args, fs_entry_res, &res);
     outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, act, why);
+        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, subject, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_entry(&res.fs_entry_res_u.entry, out, why);
     session_call_end(&call);
@@ -85,7 +83,7 @@ static enum outcome take_page(struct listing *listing, const fs_list *page, stru
 
 static enum outcome list_page(struct fileshare *session, struct listing *listing, struct failure *why)
 {
-    char act[NAMES_ACT_SIZE];
+    char subject[NAMES_SUBJECT_SIZE];
     fs_list_args args = {
         .glob = translate_name(listing->glob),
         .cursor = translate_name(listing->cursor),
@@ -96,7 +94,7 @@ static enum outcome list_page(struct fileshare *session, struct listing *listing
     enum outcome outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_list_res_u.failure.reason,
-                                    names_act("list", listing->glob[0] != '\0' ? listing->glob : "**", act),
+                                    names_subject(listing->glob[0] != '\0' ? listing->glob : "**", subject),
                                     why);
     if (outcome == OUTCOME_OK)
         outcome = take_page(listing, &res.fs_list_res_u.page, why);
@@ -139,8 +137,8 @@ bool fileshare_is_glob(const char *text)
 static enum outcome remove_name(struct fileshare *session, const char *name,
                                 const struct fileshare_id *expected, struct failure *why)
 {
-    char checked[NAME_BUFFER], act[NAMES_ACT_SIZE];
-    enum outcome outcome = names_check(name, names_act("remove", name, act), checked, why);
+    char checked[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
+    enum outcome outcome = names_check(name, names_subject(name, subject), checked, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     struct id op = id_random(), version = expected ? translate_id_private(expected) : (struct id){{0}};
@@ -151,7 +149,7 @@ static enum outcome remove_name(struct fileshare *session, const char *name,
     struct session_call call = SESSION_CALL(FSPROC_REMOVE, fs_remove_args, &args, fs_done_res, &res);
     outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.reason, act, why);
+        outcome = translate_outcome(res.status, &res.reason, subject, why);
     session_call_end(&call);
     return outcome;
 }
@@ -167,10 +165,10 @@ enum fileshare_status fileshare_remove(struct fileshare *session, const char *na
 static enum outcome rename_name(struct fileshare *session, const char *source, const char *target,
                                 bool replace, struct fileshare_entry *out, struct failure *why)
 {
-    char from[NAME_BUFFER], to[NAME_BUFFER], act[NAMES_ACT_SIZE];
-    enum outcome outcome = names_check(source, names_act("rename", source, act), from, why);
+    char from[NAME_BUFFER], to[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
+    enum outcome outcome = names_check(source, names_subject(source, subject), from, why);
     if (outcome == OUTCOME_OK)
-        outcome = names_check(target, names_act("rename to", target, act), to, why);
+        outcome = names_check(target, names_subject(target, subject), to, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     struct id op = id_random();
@@ -185,7 +183,7 @@ static enum outcome rename_name(struct fileshare *session, const char *source, c
     outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason,
-                                    names_act("rename", source, act), why);
+                                    names_subject(source, subject), why);
     struct fileshare_entry entry;
     if (outcome == OUTCOME_OK)
         outcome = translate_entry(&res.fs_entry_res_u.entry, &entry, why);

@@ -6,12 +6,12 @@
 #include "base/name.h"
 #include "client/lib/session.h"
 
-/* The act of a failure: `verb "name"`, fit to print. */
-enum { NAMES_ACT_SIZE = 320 };
-char *names_act(const char *verb, const char *name, char act[NAMES_ACT_SIZE]);
+/* What a failure is about: the name, fit to print. */
+enum { NAMES_SUBJECT_SIZE = 320 };
+char *names_subject(const char *name, char subject[NAMES_SUBJECT_SIZE]);
 
-/* INVALID: "cannot <act>: <reason>". */
-must_check enum outcome names_check(const char *name, const char *act, char out[NAME_BUFFER],
+/* INVALID: "<subject>: <reason>". */
+must_check enum outcome names_check(const char *name, const char *subject, char out[NAME_BUFFER],
                                     struct failure *why);
 
 must_check enum outcome names_stat(struct fileshare *session, const char *name, struct fileshare_entry *out,

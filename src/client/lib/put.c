@@ -81,8 +81,8 @@ static enum outcome put_new(struct upload *upload, struct fileshare_entry *out, 
 static enum outcome put(struct fileshare *session, const struct fileshare_put *put,
                         struct fileshare_entry *out, bool *unchanged, struct failure *why)
 {
-    char name[NAME_BUFFER], act[NAMES_ACT_SIZE];
-    enum outcome outcome = names_check(put->name, names_act("upload", put->name, act), name, why);
+    char name[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
+    enum outcome outcome = names_check(put->name, names_subject(put->name, subject), name, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     struct content *content = NULL;
@@ -93,7 +93,7 @@ static enum outcome put(struct fileshare *session, const struct fileshare_put *p
         .session = session,
         .content = content,
         .name = name,
-        .act = act,
+        .subject = subject,
         .mtime = put->mtime != INT64_MIN ? put->mtime : clock_wall(clock_system()),
         .progress = put->progress,
         .context = put->context,

@@ -311,7 +311,7 @@ static enum outcome counters(struct fileshare *session,
     enum outcome outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_status_res_u.failure.reason,
-                                    "ask for the server's status", why);
+                                    "cannot ask for the server's status", why);
     if (outcome == OUTCOME_OK) {
         const fs_status_report *report = &res.fs_status_res_u.report;
         for (u_int i = 0; i < report->counters.counters_len; i++) {

@@ -71,7 +71,7 @@ static const struct status_row status_rows[] = {
     {FS_LAPSED, OUTCOME_EXPIRED, "its time is over"},
 };
 
-enum outcome translate_outcome(fs_status status, const fs_text *reason, const char *act, struct failure *why)
+enum outcome translate_outcome(fs_status status, const fs_text *reason, const char *subject, struct failure *why)
 {
     if (status == FS_OK)
         return OUTCOME_OK;
@@ -80,10 +80,10 @@ enum outcome translate_outcome(fs_status status, const fs_text *reason, const ch
             continue;
         char shown[FAILURE_TEXT_MAX];
         translate_text_read(reason, shown, sizeof shown);
-        return failure_set(why, status_rows[i].outcome, "cannot %s: %s", act,
+        return failure_set(why, status_rows[i].outcome, "%s: %s", subject,
                            shown[0] != '\0' ? shown : status_rows[i].words);
     }
-    return failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server answers an unknown status, %d", act,
+    return failure_set(why, OUTCOME_PROTOCOL, "%s: the server answers an unknown status, %d", subject,
                        (int)status);
 }
 

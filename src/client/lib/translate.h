@@ -28,10 +28,10 @@ struct id translate_id_read(const fs_id *id);
 void translate_text_read(const fs_text *text, char *out, size_t size);
 
 /*
- * The outcome that a status means, described as "cannot <act>: <the server's
+ * The outcome that a status means, described as "<subject>: <the server's
  * reason, or our own words>". FS_OK is OUTCOME_OK.
  */
-must_check enum outcome translate_outcome(fs_status status, const fs_text *reason, const char *act,
+must_check enum outcome translate_outcome(fs_status status, const fs_text *reason, const char *subject,
                                           struct failure *why);
 
 /* Checked as event.h says. */

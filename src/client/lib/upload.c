@@ -19,7 +19,7 @@ static enum outcome send_small(const struct upload *upload, size_t size, struct 
 {
     scoped_free uint8_t *bytes = malloc(size > 0 ? size : 1);
     if (!bytes)
-        return failure_set(why, OUTCOME_NOMEM, "cannot %s: no memory", upload->act);
+        return failure_set(why, OUTCOME_NOMEM, "%s: no memory", upload->subject);
     enum outcome outcome = content_copy(upload->content, 0, bytes, size, why);
     if (outcome == OUTCOME_OK)
         outcome = content_settle(upload->content, why);
@@ -39,7 +39,7 @@ static enum outcome send_small(const struct upload *upload, size_t size, struct 
     struct session_call call = SESSION_CALL(FSPROC_UPLOAD, fs_upload_args, &args, fs_entry_res, &res);
     outcome = session_call(upload->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->act, why);
+        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->subject, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_entry(&res.fs_entry_res_u.entry, out, why);
     session_call_end(&call);
@@ -141,15 +141,15 @@ static enum outcome await_oldest(struct stream *stream, fs_upload_data_res *res,
     stream->upload->session->served = true;
     if (res->status == FS_OK || res->status == FS_OFFSET) {
         if (res->held > stream->sent)
-            return failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server holds more than was sent",
-                               stream->upload->act);
+            return failure_set(why, OUTCOME_PROTOCOL, "%s: the server holds more than was sent",
+                               stream->upload->subject);
         if (res->held > stream->held) {
             stream->held = res->held;
             stream->stalls = 0;
         }
         return OUTCOME_OK;
     }
-    return translate_outcome(res->status, &res->reason, stream->upload->act, why);
+    return translate_outcome(res->status, &res->reason, stream->upload->subject, why);
 }
 
 /* Some bytes went in vain: hears all that is under way, then goes on from what is held. */
@@ -165,8 +165,8 @@ static enum outcome rewind_to_held(struct stream *stream, struct failure *why)
     stream->position = stream->held;
     flights_narrow(&stream->flights);
     if (++stream->stalls > STALLS_MAX)
-        return failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server takes no more of it at byte %llu",
-                           stream->upload->act, (unsigned long long)stream->held);
+        return failure_set(why, OUTCOME_PROTOCOL, "%s: the server takes no more of it at byte %llu",
+                           stream->upload->subject, (unsigned long long)stream->held);
     return OUTCOME_OK;
 }
 
@@ -273,7 +273,7 @@ static enum outcome open_upload(struct stream *stream, bool *published, bool *ag
                                             fs_upload_open_res, &res);
     enum outcome outcome = session_try(upload->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_upload_open_res_u.failure.reason, upload->act, why);
+        outcome = translate_outcome(res.status, &res.fs_upload_open_res_u.failure.reason, upload->subject, why);
     if (outcome == OUTCOME_OK) {
         stream->opened = true;
         *published = res.fs_upload_open_res_u.state.published != NULL;
@@ -298,7 +298,7 @@ static enum outcome commit_upload(struct stream *stream, struct fileshare_entry 
                                             &res);
     enum outcome outcome = session_try(upload->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->act, why);
+        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->subject, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_entry(&res.fs_entry_res_u.entry, out, why);
     session_call_end(&call);
@@ -316,8 +316,8 @@ static enum outcome send_round(struct stream *stream, struct fileshare_entry *ou
         again = false;
         outcome = open_upload(stream, &published, &again, out, why);
         if (outcome == OUTCOME_OK && again)
-            outcome = failure_set(why, OUTCOME_PROTOCOL, "cannot %s: the server holds bytes of a new upload",
-                                  stream->upload->act);
+            outcome = failure_set(why, OUTCOME_PROTOCOL, "%s: the server holds bytes of a new upload",
+                                  stream->upload->subject);
     }
     if (outcome != OUTCOME_OK || published)
         return outcome;

@@ -19,7 +19,7 @@ struct upload {
     struct fileshare *session;
     struct content *content;
     const char *name;
-    const char *act; /* "upload \"x\"", for failures */
+    const char *subject; /* the name as it is shown, for failures */
     fs_policy policy;
     int64_t mtime;
     fileshare_progress *progress; /* may be NULL */

@@ -211,7 +211,7 @@ static enum outcome enroll(struct waiting *waiting, size_t pattern, struct failu
 {
     struct standing *standing = &waiting->standings[pattern];
     const struct fileshare_wait *wait = waiting->wait;
-    char act[NAMES_ACT_SIZE];
+    char subject[NAMES_SUBJECT_SIZE];
     standing->id = id_random();
     fs_register_args args = {
         .mailbox = translate_id(&waiting->mailbox),
@@ -229,7 +229,7 @@ static enum outcome enroll(struct waiting *waiting, size_t pattern, struct failu
     enum outcome outcome = session_call(waiting->session, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_register_res_u.failure.reason,
-                                    names_act("wait for", wait->patterns[pattern], act), why);
+                                    names_subject(wait->patterns[pattern], subject), why);
     if (outcome == OUTCOME_OK) {
         more = res.fs_register_res_u.registration.more;
         outcome = take_registration(waiting, pattern, &res.fs_register_res_u.registration, why);
@@ -343,7 +343,7 @@ static enum outcome pull_rest(struct waiting *waiting, struct failure *why)
     struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
     enum outcome outcome = session_call(waiting->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "ask for events", why);
+        outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "cannot ask for events", why);
     const fs_events *page = &res.fs_events_res_u.page;
     for (u_int i = 0; outcome == OUTCOME_OK && i < page->rows.rows_len && !is_over(waiting); i++)
         outcome = take_wire_event(waiting, &page->rows.rows_val[i], why);
@@ -470,14 +470,14 @@ static enum outcome check_patterns(const struct fileshare_wait *wait, struct fai
     if (wait->count == 0)
         return failure_set(why, OUTCOME_INVALID, "no name to wait for");
     for (size_t i = 0; i < wait->count; i++) {
-        char act[NAMES_ACT_SIZE], checked[NAME_BUFFER];
-        names_act("wait for", wait->patterns[i], act);
+        char subject[NAMES_SUBJECT_SIZE], checked[NAME_BUFFER];
+        names_subject(wait->patterns[i], subject);
         enum outcome outcome = wait->globs[i] ? OUTCOME_OK
-                                              : names_check(wait->patterns[i], act, checked, why);
+                                              : names_check(wait->patterns[i], subject, checked, why);
         if (outcome != OUTCOME_OK)
             return outcome;
         if (strlen(wait->patterns[i]) > NAME_SIZE_MAX)
-            return failure_set(why, OUTCOME_INVALID, "cannot %s: longer than %d bytes", act, NAME_SIZE_MAX);
+            return failure_set(why, OUTCOME_INVALID, "%s: longer than %d bytes", subject, NAME_SIZE_MAX);
     }
     return OUTCOME_OK;
 }

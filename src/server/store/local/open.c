@@ -1,6 +1,7 @@
 #include "server/store/local/local.h"
 
 #include "base/disk.h"
+#include "base/duration.h"
 #include "base/scoped.h"
 #include "server/store/local/audit.h"
 #include "server/store/local/files.h"
@@ -192,9 +193,12 @@ enum outcome local_has_room(struct local *local, uint64_t size, struct failure *
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
     uint64_t taken = local->limits.reserve_bytes + uploads_promised(&local->uploads);
-    if (room < taken || room - taken < size)
-        return failure_set(why, OUTCOME_NOSPACE, "no room for %llu bytes", (unsigned long long)size);
-    return OUTCOME_OK;
+    uint64_t free_bytes = room > taken ? room - taken : 0;
+    if (free_bytes >= size && room >= taken)
+        return OUTCOME_OK;
+    char needs[DURATION_TEXT_SIZE], has[DURATION_TEXT_SIZE];
+    return failure_set(why, OUTCOME_NOSPACE, "server is out of space (needs %s, has %s)", size_text(size, needs),
+                       size_text(free_bytes, has));
 }
 
 static const struct store_acts local_acts = {

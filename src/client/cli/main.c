@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     scoped(request_fini) struct request request = {.client = &client, .retry = RETRY_NOT_GIVEN};
     enum exit_code code = answer(&request, argc, argv);
     client_fini(&client);
-    if (fflush(stdout) != 0 && code == EXIT_DONE)
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE)
         code = EXIT_LOCAL;
     return (int)code;
 }

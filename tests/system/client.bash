@@ -1,0 +1,47 @@
+# What the tests of fileshare-client share: sourced inside a world (world.bash).
+#
+#     in_world <<'END'
+#     source "$FILESHARE_SOURCE/tests/system/client.bash"
+#     serve
+#     ...
+#     END
+
+
+# A server on the default Unix socket and TCP, without rpcbind.
+serve() { start_server --no-rpcbind "$@"; }
+
+# says WORDS FILE: the file has a line with these words.
+says() { grep -qF -- "$1" "$2"; }
+
+# json_field KEY: reads JSON lines, prints that member of each; fails if a line is no object that has it.
+json_field() {
+    perl -MJSON::PP -sne '$o = decode_json($_); die "no $key in $_" unless exists $o->{$key}; print "$o->{$key}\n"' -- \
+        "-key=$1"
+}
+
+# exits STATUS COMMAND...: with that status; what it said is in $world/said.out and said.err.
+exits() {
+    local wanted=$1 status=0
+    shift
+    "$@" >said.out 2>said.err || status=$?
+    [ "$status" -eq "$wanted" ] && return 0
+    echo "status $status instead of $wanted: $*"
+    cat said.out said.err
+    return 1
+}
+
+# A waiting or listening client in the background: begin NAME ARGUMENT...; NAME.out, NAME.err, $pid.
+begin() {
+    local name=$1
+    shift
+    fileshare-client "$@" >"$name.out" 2>"$name.err" &
+    pid=$!
+}
+called_back() { grep -qE 'called back' "$1.err"; }
+
+# ends STATUS PID: it ends with that status.
+ends() {
+    local status=0
+    wait "$2" || status=$?
+    [ "$status" -eq "$1" ] || { echo "status $status instead of $1"; return 1; }
+}

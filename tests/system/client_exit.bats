@@ -1,0 +1,107 @@
+# Every exit code that others do not show already.
+
+load world
+
+@test "5: no server, at once; with --retry-for when it comes" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    exits 5 fileshare-client ls
+    exits 5 fileshare-client -s unix:/run/nothing ls
+    exits 5 fileshare-client -s 127.0.0.1:1 ls
+    exits 5 fileshare-client -s no.such.host.invalid ls
+    exits 5 fileshare-client --retry-for 1 ls
+    begin patient --retry-for 30 ping
+    serve
+    ends 0 "$pid"
+    stop_server
+END
+}
+
+@test "6: only the owner, root and the server remove, replace, rename" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    setpriv --reuid 65534 --clear-groups true 2>/dev/null || { echo "# needs root" >&3; exit 0; }
+    serve
+    echo x >x && fileshare-client -q put x
+    chmod 755 "$world" && echo y >y
+    nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent "$@"; }
+    exits 6 nobody fileshare-client rm x
+    exits 6 nobody fileshare-client mv x z
+    exits 6 nobody fileshare-client put y --as x --replace
+    exits 0 nobody fileshare-client put y --as hers
+    [ "$(fileshare-client --json stat hers | json_field owner)" = unix:65534 ]
+    exits 0 fileshare-client rm hers
+    stop_server
+END
+}
+
+@test "8: no room, and a bound that is reached" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    mount -t tmpfs -o size=6m tmpfs "$world/store"
+    serve
+    head -c 20000000 /dev/zero >large
+    exits 8 fileshare-client put large
+    says '"large"' said.err
+    exits 8 fileshare-client put - --as piped <large
+    for i in $(seq 64); do echo "interest *$i --for 1h"; done | fileshare-client -b - >/dev/null
+    exits 8 fileshare-client interest '*65' --for 1h
+    stop_server
+END
+}
+
+@test "5 and 10: something else answers; content that is not what it was" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    start_rpcbind
+    exits 5 fileshare-client -s localhost:111 ping
+    serve
+    head -c 3000000 /dev/urandom >content && fileshare-client -q put content
+    stop_server
+    blob=$(find "$world/store" -type f -size +2M)
+    [ "$(wc -l <<<"$blob")" -eq 1 ]
+    chmod u+w "$blob"
+    printf spoilt | dd of="$blob" bs=1 seek=1000000 conv=notrunc status=none
+    serve
+    mkdir down && cd down
+    exits 10 fileshare-client get content
+    [ ! -e content ]
+    stop_server
+END
+}
+
+@test "130: Ctrl-C ends a transfer that hangs, and leaves no part" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    serve
+    head -c 30000000 /dev/zero >zeros && fileshare-client -q put zeros
+    mkfifo pipe
+    fileshare-client put - --as never <pipe >put.out 2>put.err &
+    putter=$!
+    exec 3>pipe
+    head -c 1000000 zeros >&3
+    sleep 0.2
+    kill -INT "$putter"
+    ends 130 "$putter"
+    exec 3>&-
+    # a reader that does not read
+    mkfifo out
+    fileshare-client get zeros -o - >out 2>get.err &
+    getter=$!
+    exec 4<out
+    sleep 0.3
+    kill -INT "$getter"
+    ends 130 "$getter"
+    mkdir down && cd down
+    kill -STOP "$server_pid"
+    fileshare-client get zeros >get.out 2>get.err &
+    getter=$!
+    sleep 0.3
+    kill -INT "$getter"
+    ends 130 "$getter"
+    kill -CONT "$server_pid"
+    [ "$(ls -A)" = get.err$'\n'get.out ]
+    exits 3 fileshare-client stat never
+    stop_server
+END
+}

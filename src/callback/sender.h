@@ -68,7 +68,7 @@ struct sender_result {
     uint64_t token;
     enum outcome outcome;    /* OK; TIMEOUT, UNREACHABLE, DENIED (a wrong ticket), PROTOCOL, LIMIT, STOPPED */
     uint64_t acknowledged;   /* with OK */
-    enum sender_state route; /* the one that was used, or NONE */
+    enum sender_state route; /* the last by which NOTIFY was sent, whatever became of it, or NONE */
 };
 
 struct sender_options {

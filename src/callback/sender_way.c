@@ -154,13 +154,12 @@ static enum outcome open_dial(struct sender *sender, struct sender_mailbox *mail
 static void next_route(struct sender *sender, struct sender_mailbox *mailbox);
 
 static void finish_batch(struct sender *sender, struct sender_mailbox *mailbox, enum outcome outcome,
-                         uint64_t acknowledged, enum sender_state route)
+                         uint64_t acknowledged)
 {
     struct sender_batch *batch = mailbox->batch;
     mailbox->batch = NULL;
     batch->result.outcome = outcome;
     batch->result.acknowledged = acknowledged;
-    batch->result.route = route;
     list_remove(&batch->link);
     list_append(&sender->finished, &batch->link);
 }
@@ -215,6 +214,7 @@ static void tell(struct sender *sender, struct sender_mailbox *mailbox)
     const struct message_target target = {mailbox->route.program, FILESHARE_CALLBACK_V1, FSCBPROC_NOTIFY};
     struct failure why;
     batch->phase = BATCH_DIALLED;
+    batch->result.route = SENDER_DIALBACK;
     touch_dial(sender, mailbox->dial);
     enter(sender, mailbox, WAY_TELLING, sender->options.limits.call_ms);
     enum outcome outcome = dial_call(mailbox->dial, &target, (xdrproc_t)xdr_notify_arguments, &arguments,
@@ -227,6 +227,7 @@ static void reverse(struct sender *sender, struct sender_mailbox *mailbox)
 {
     struct sender_batch *batch = mailbox->batch;
     batch->phase = BATCH_REVERSED;
+    batch->result.route = SENDER_REVERSED;
     batch->tried_reversed = true;
     batch->attempt++;
     list_append(&sender->reversals, &batch->link);
@@ -250,7 +251,7 @@ static void next_route(struct sender *sender, struct sender_mailbox *mailbox)
     else if (mailbox->route.program != 0 && !batch->tried_dial)
         begin_dial(sender, mailbox);
     else
-        finish_batch(sender, mailbox, batch->result.outcome, 0, SENDER_NONE);
+        finish_batch(sender, mailbox, batch->result.outcome, 0);
 }
 
 /* ---- what the peer does ---- */
@@ -318,7 +319,7 @@ static void take_acknowledgement(struct sender *sender, struct sender_mailbox *m
     /* DENIED: the right program, but this mailbox is nobody's there any more. */
     mailbox->phase = WAY_READY;
     mailbox->fresh = false;
-    finish_batch(sender, mailbox, outcome, acknowledged, SENDER_DIALBACK);
+    finish_batch(sender, mailbox, outcome, acknowledged);
 }
 
 /*
@@ -452,9 +453,9 @@ void way_reversed(struct sender *sender, struct sender_mailbox *mailbox, const s
     if (!batch || batch->phase != BATCH_REVERSED || batch->attempt != answer->attempt)
         return;
     if (answer->outcome == OUTCOME_OK && answer->acknowledged <= batch->last)
-        finish_batch(sender, mailbox, OUTCOME_OK, answer->acknowledged, SENDER_REVERSED);
+        finish_batch(sender, mailbox, OUTCOME_OK, answer->acknowledged);
     else if (answer->outcome == OUTCOME_DENIED)
-        finish_batch(sender, mailbox, OUTCOME_DENIED, 0, SENDER_REVERSED);
+        finish_batch(sender, mailbox, OUTCOME_DENIED, 0);
     else {
         batch->phase = BATCH_WAITS;
         batch->result.outcome = answer->outcome == OUTCOME_OK ? OUTCOME_PROTOCOL : answer->outcome;
@@ -466,7 +467,7 @@ void way_reversed(struct sender *sender, struct sender_mailbox *mailbox, const s
 void way_end(struct sender *sender, struct sender_mailbox *mailbox, enum outcome outcome)
 {
     if (mailbox->batch)
-        finish_batch(sender, mailbox, outcome, 0, SENDER_NONE);
+        finish_batch(sender, mailbox, outcome, 0);
     drop_dial(sender, mailbox);
     mailbox->phase = WAY_NONE;
     mailbox->proved = false;

@@ -73,6 +73,6 @@ void delivery_entry(const struct store_entry *from, struct event_entry *out);
 
 struct delivery_counters {
     uint64_t batches, events, retries; /* acknowledged batches and events; tries in vain */
-    uint64_t dialback, reversed;       /* batches by route */
+    uint64_t dialback, reversed;       /* batches that were sent so, acknowledged or not */
 };
 void delivery_count(struct delivery *delivery, struct delivery_counters *out);

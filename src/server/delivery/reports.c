@@ -131,7 +131,6 @@ static void count(struct reports *reports, const struct flight *flight, const st
     bool whole = result->acknowledged >= flight->last || span > flight->count;
     atomic_fetch_add(&reports->events, whole ? flight->count : span);
     atomic_fetch_add(&reports->batches, 1);
-    atomic_fetch_add(result->route == SENDER_DIALBACK ? &reports->dialback : &reports->reversed, 1);
 }
 
 static void acknowledge(struct reports *reports, const struct flight *flight,
@@ -150,6 +149,8 @@ static void acknowledge(struct reports *reports, const struct flight *flight,
 
 static void report(struct reports *reports, const struct flight *flight, const struct sender_result *result)
 {
+    atomic_fetch_add(&reports->dialback, result->route == SENDER_DIALBACK);
+    atomic_fetch_add(&reports->reversed, result->route == SENDER_REVERSED);
     if (result->outcome == OUTCOME_OK && result->acknowledged > flight->before)
         acknowledge(reports, flight, result);
     else if (result->outcome == OUTCOME_DENIED) /* nobody there wants this mailbox: an ATTACH will say so */

@@ -59,14 +59,14 @@ END
     start_server
     nft add rule inet wall input tcp dport 1024-18002 ct state new drop
     nft add rule inet wall input tcp dport 18004-65535 ct state new drop
-    (exec fileshare-client -s localhost wait report.csv --timeout 2m) >a.out 2>a.err &
+    (exec fileshare-client -s localhost wait report.csv --timeout 2m --json) >a.out 2>a.err &
     waiter=\$!
     until_true 60 waits_by reversed a.err
     echo content >report.csv
     fileshare-client -s localhost put report.csv
     wait "\$waiter"
-    grep -q report.csv a.out
-    until_true 10 counted delivery.reversed
+    grep -q '"name":"report.csv"' a.out
+    grep -q '"route":"reversed"' a.out
     stop_server
 END
 }

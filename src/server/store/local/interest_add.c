@@ -50,26 +50,41 @@ static enum outcome newest_arrival(struct database *db, int64_t *out, struct fai
                                      : outcome;
 }
 
-/* Before the transaction, page by page: a glob may look at every name there is, and nobody must wait for that. */
-static enum outcome look_through(struct local *local, struct adding *adding, struct failure *why)
+static enum outcome look_at_first(struct local *local, struct adding *adding, struct failure *why)
 {
     scoped_reader struct reader reader = {0};
     enum outcome outcome = readers_take(&local->readers, &reader, why);
-    if (outcome == OUTCOME_OK)
-        outcome = newest_arrival(reader.db, &adding->looked_at, why);
-    struct store_page page = {.more = true};
+    return outcome == OUTCOME_OK ? newest_arrival(reader.db, &adding->looked_at, why) : outcome;
+}
+
+/* A page of the names after page->cursor. Its own reader: between pages others have theirs. */
+static enum outcome look_at_page(struct local *local, struct adding *adding, struct store_page *page,
+                                 struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    size_t room = adding->capacity - adding->made.present;
+    char cursor[NAME_BUFFER];
+    memcpy(cursor, page->cursor, sizeof cursor);
     struct store_entry surplus;
-    while (outcome == OUTCOME_OK && page.more && !adding->made.more) {
-        size_t room = adding->capacity - adding->made.present;
-        char cursor[NAME_BUFFER];
-        memcpy(cursor, page.cursor, sizeof cursor);
-        struct store_entry *to = room > 0 ? adding->entries + adding->made.present : &surplus;
-        outcome = files_page(reader.db, adding->glob, cursor, room > 0 ? room : 1, to, &page, why);
-        if (outcome == OUTCOME_OK && room > 0)
-            adding->made.present += page.count;
-        else if (outcome == OUTCOME_OK)
-            adding->made.more = page.count > 0;
-    }
+    struct store_entry *to = room > 0 ? adding->entries + adding->made.present : &surplus;
+    outcome = files_page(reader.db, adding->glob, cursor, room > 0 ? room : 1, to, page, why);
+    if (outcome == OUTCOME_OK && room > 0)
+        adding->made.present += page->count;
+    else if (outcome == OUTCOME_OK)
+        adding->made.more = page->count > 0;
+    return outcome;
+}
+
+/* Before the transaction: a glob may look at every name there is, and nobody must wait for that. */
+static enum outcome look_through(struct local *local, struct adding *adding, struct failure *why)
+{
+    enum outcome outcome = look_at_first(local, adding, why);
+    struct store_page page = {.more = true};
+    while (outcome == OUTCOME_OK && page.more && !adding->made.more)
+        outcome = look_at_page(local, adding, &page, why);
     return outcome;
 }
 

@@ -88,6 +88,22 @@ static enum outcome schema_make(struct local *local, struct database *db, struct
     return outcome;
 }
 
+/* Without its write-ahead log neither group commit nor readers beside the writer would be what they are. */
+static enum outcome check_journal(struct database *db, const char *folder, struct failure *why)
+{
+    char mode[16] = "";
+    scoped_query struct query q = query_on(db, "PRAGMA journal_mode");
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "the database has no journal mode")
+                                         : outcome;
+    column_text(&q, mode, sizeof mode);
+    if (strcmp(mode, "wal") == 0)
+        return OUTCOME_OK;
+    return failure_set(why, OUTCOME_LOCAL,
+                       "the file system of %s does not take a write-ahead log (a local one does)", folder);
+}
+
 static enum outcome schema_check(struct local *local, struct database *db, const char *folder,
                                  struct failure *why)
 {
@@ -124,7 +140,9 @@ static enum outcome store_row(struct local *local, struct database *db, struct f
 static enum outcome database_ready(struct local *local, const char *folder, struct database *db,
                                    struct failure *why)
 {
-    enum outcome outcome = schema_check(local, db, folder, why);
+    enum outcome outcome = check_journal(db, folder, why);
+    if (outcome == OUTCOME_OK)
+        outcome = schema_check(local, db, folder, why);
     if (outcome == OUTCOME_OK)
         outcome = store_row(local, db, why);
     if (outcome == OUTCOME_OK)

@@ -106,7 +106,8 @@ static enum outcome build(struct rpc_server *server, struct failure *why)
     intake_init(&server->intake, limits->in_flight_bytes, limits->in_flight_reserve_bytes,
                 limits->record_anonymous_max, limits->record_max);
     permits_init(&server->permits, limits->permits, limits->waiting_records);
-    server->supervised_at = server->now = clock_elapsed(options->clock);
+    server->supervised_at = clock_elapsed(options->clock);
+    atomic_init(&server->now, server->supervised_at);
     return open_descriptors(server, why);
 }
 

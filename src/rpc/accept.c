@@ -55,11 +55,12 @@ static enum outcome open_socket(int fd, const struct address *address, struct fa
     if (address->any.sa_family == AF_INET6)
         set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (bind(fd, &address->any, address->size) != 0)
-        return failure_system(why, errno == EADDRINUSE ? OUTCOME_HELD : OUTCOME_LOCAL, errno, "cannot listen on %s",
-                              address_text(address, text));
+        return failure_system(why, errno == EADDRINUSE ? OUTCOME_HELD : OUTCOME_LOCAL, errno,
+                              "cannot listen on %s", address_text(address, text));
     /* Who may do what goes by the peer's uid. */
     if (address_is_local(address) && chmod(address->local.sun_path, 0666) != 0)
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot open %s to all users", address->local.sun_path);
+        return failure_system(why, OUTCOME_LOCAL, errno, "cannot open %s to all users",
+                              address->local.sun_path);
     if (listen(fd, BACKLOG) != 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot listen on %s", address_text(address, text));
     return OUTCOME_OK;

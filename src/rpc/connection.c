@@ -64,7 +64,8 @@ bool connection_has_room(const struct connection *connection)
 
 static bool wants_reading(const struct connection *connection)
 {
-    return !connection->ended && !connection->broken && !connection->paused && connection_has_room(connection) &&
+    return !connection->ended && !connection->broken && !connection->paused &&
+           connection_has_room(connection) &&
            !atomic_load_explicit(&connection->server->stopping, memory_order_relaxed);
 }
 
@@ -131,7 +132,8 @@ static int gather(struct connection *connection, struct iovec *parts, size_t *to
     size_t skip = connection->sent_of_first;
 
     *total = 0;
-    for (struct record *record = connection->unsent_first; record && count < PARTS_MAX; record = record->next) {
+    for (struct record *record = connection->unsent_first; record && count < PARTS_MAX;
+         record = record->next) {
         parts[count++] = (struct iovec){record->bytes + skip, record->size - skip};
         *total += record->size - skip;
         skip = 0;
@@ -148,9 +150,10 @@ static void owe(struct connection *connection, size_t more, size_t less)
     connection->unsent_bytes += more - less;
     atomic_store_explicit(&connection->owed, connection->unsent_bytes, memory_order_relaxed);
     if (!had || connection->unsent_bytes == 0)
-        atomic_store_explicit(&connection->owed_since,
-                              connection->unsent_bytes ? atomic_load_explicit(&server->now, memory_order_relaxed) : 0,
-                              memory_order_relaxed);
+        atomic_store_explicit(
+            &connection->owed_since,
+            connection->unsent_bytes ? atomic_load_explicit(&server->now, memory_order_relaxed) : 0,
+            memory_order_relaxed);
     server_owes(server, more, less);
 }
 

@@ -62,12 +62,12 @@ struct connection {
     struct job *stalled; /* complete, but the queue for permits was full */
 
     /* Written by whoever has the turn or flushes; read by supervision. */
-    _Atomic size_t charge;         /* of the record on its way, at the intake */
-    _Atomic int64_t record_since;  /* when it began; 0: none is on its way */
-    _Atomic int64_t active_at;     /* when the last call came */
-    _Atomic uint64_t moved;        /* bytes in and out */
-    _Atomic size_t owed;           /* bytes unsent, for supervision ... */
-    _Atomic int64_t owed_since;    /* ... and since when there are any; 0: there are none */
+    _Atomic size_t charge;        /* of the record on its way, at the intake */
+    _Atomic int64_t record_since; /* when it began; 0: none is on its way */
+    _Atomic int64_t active_at;    /* when the last call came */
+    _Atomic uint64_t moved;       /* bytes in and out */
+    _Atomic size_t owed;          /* bytes unsent, for supervision ... */
+    _Atomic int64_t owed_since;   /* ... and since when there are any; 0: there are none */
 
     /* Of supervision alone: one thread at a time. */
     uint64_t moved_mark;
@@ -76,18 +76,19 @@ struct connection {
     struct list pause_link; /* under the pause's mutex */
 
     pthread_mutex_t mutex;
-    uint32_t armed;         /* events that the epoll was last told */
-    bool watched;           /* it stands in the epoll */
+    uint32_t armed; /* events that the epoll was last told */
+    bool watched;   /* it stands in the epoll */
     bool in_turn, flushing;
-    bool more;              /* the reader may hold complete records: have a turn soon */
-    _Atomic bool paused;    /* not read until something is free; read without the mutex by supervision */
-    bool ended;             /* the peer sends nothing more */
-    bool broken;            /* of no more use; to be closed */
+    bool more;           /* the reader may hold complete records: have a turn soon */
+    _Atomic bool paused; /* not read until something is free; read without the mutex by supervision */
+    bool ended;          /* the peer sends nothing more */
+    bool broken;         /* of no more use; to be closed */
     bool closed;
     struct record *unsent_first, *unsent_last;
     size_t unsent_bytes, unsent_records;
     size_t sent_of_first;
-    size_t in_service_bytes, in_service_records; /* taken from the reader, not yet answered, not in the turn */
+    size_t in_service_bytes,
+        in_service_records; /* taken from the reader, not yet answered, not in the turn */
     struct list parked;     /* jobs, by their permit's link */
     bool attached;          /* takes CALL messages of this program */
     uint32_t attached_program, attached_version;

@@ -39,7 +39,7 @@ struct listener {
     struct address bound;
     dev_t device; /* of a Unix socket, so that only ours is removed */
     ino_t inode;
-    _Atomic bool paused; /* not armed: no descriptor or no room for another connection */
+    _Atomic bool paused;   /* not armed: no descriptor or no room for another connection */
     pthread_mutex_t mutex; /* guards what follows; the roster's and a connection's are taken under it */
     int fd;                /* -1: closed */
 };
@@ -74,11 +74,12 @@ struct rpc_server {
     pthread_t *threads;
     unsigned thread_count;
 
-    _Atomic bool stopping; /* no new call is taken */
-    _Atomic bool quitting; /* workers go home */
-    _Atomic unsigned idle; /* workers that wait for events */
+    _Atomic bool stopping;       /* no new call is taken */
+    _Atomic bool quitting;       /* workers go home */
+    _Atomic unsigned idle;       /* workers that wait for events */
     _Atomic unsigned in_service; /* records with a permit, or waiting for one */
-    _Atomic unsigned ticks; /* released by one tick, acquired by the next: epoll orders them, but not for all eyes */
+    _Atomic unsigned
+        ticks; /* released by one tick, acquired by the next: epoll orders them, but not for all eyes */
     _Atomic int64_t now;    /* elapsed, at the last tick: good enough for supervision */
     _Atomic size_t unsent;  /* bytes of replies in all */
     _Atomic bool shut;      /* too many: no permits (a mirror of permits.shut) */
@@ -108,7 +109,8 @@ must_check enum outcome limits_resolve(struct rpc_limits *limits, struct failure
 
 /* ---- accept.c ---- */
 
-must_check enum outcome listener_open(struct listener *listener, const struct address *address, struct failure *why);
+must_check enum outcome listener_open(struct listener *listener, const struct address *address,
+                                      struct failure *why);
 void listener_close(struct listener *listener);
 /* It is ready: takes some connections, and arms it again, or pauses it. */
 void listener_accept(struct rpc_server *server, struct listener *listener);

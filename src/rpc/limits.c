@@ -64,10 +64,10 @@ static unsigned connections_possible(void)
                                                    : (unsigned)(limit.rlim_cur + 1) / 2;
 }
 
-#define FILL(member)                                                                                           \
-    do {                                                                                                       \
-        if (limits->member == 0)                                                                               \
-            limits->member = defaults.member;                                                                  \
+#define FILL(member)                          \
+    do {                                      \
+        if (limits->member == 0)              \
+            limits->member = defaults.member; \
     } while (0)
 
 static void fill(struct rpc_limits *limits)
@@ -102,13 +102,15 @@ enum outcome limits_resolve(struct rpc_limits *limits, struct failure *why)
     if (limits->connections_per_address == 0)
         limits->connections_per_address = (limits->connections + 3) / 4;
     if (limits->workers < 2 || limits->permits >= limits->workers)
-        return failure_set(why, OUTCOME_INVALID,
-                           "%u workers with %u permits: at least one worker must be without a permit, use fewer permits",
-                           limits->workers, limits->permits);
+        return failure_set(
+            why, OUTCOME_INVALID,
+            "%u workers with %u permits: at least one worker must be without a permit, use fewer permits",
+            limits->workers, limits->permits);
     if (limits->record_anonymous_max > limits->record_max)
         limits->record_anonymous_max = limits->record_max;
     if (limits->in_flight_bytes < limits->record_max)
-        return failure_set(why, OUTCOME_INVALID, "%zu bytes in flight have no room for one record of %zu bytes",
+        return failure_set(why, OUTCOME_INVALID,
+                           "%zu bytes in flight have no room for one record of %zu bytes",
                            limits->in_flight_bytes, limits->record_max);
     return OUTCOME_OK;
 }

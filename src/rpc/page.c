@@ -45,21 +45,23 @@ static void refuse_rpc_version(SVCXPRT *transport)
     struct rpc_msg reply = {
         .rm_reply = {.rp_stat = MSG_DENIED,
                      .ru = {.RP_dr = {.rj_stat = RPC_MISMATCH,
-                                      .ru = {.RJ_versions = {.low = RPC_MSG_VERSION, .high = RPC_MSG_VERSION}}}}},
+                                      .ru = {.RJ_versions = {.low = RPC_MSG_VERSION,
+                                                             .high = RPC_MSG_VERSION}}}}},
     };
 
     SVC_REPLY(transport, &reply);
 }
 
 /* NULL takes any credential, for it does nothing; all else wants one that holds. */
-static enum auth_stat authenticate(const struct page *page, const struct page_caller *caller, struct rpc_call *call)
+static enum auth_stat authenticate(const struct page *page, const struct page_caller *caller,
+                                   struct rpc_call *call)
 {
     const struct message_call *header = call->header;
 
     if (header->procedure == NULLPROC)
         return AUTH_OK;
-    enum auth_stat stat = principal_of(caller->peer, header->flavor, header->credential, header->credential_size,
-                                       &call->principal);
+    enum auth_stat stat = principal_of(caller->peer, header->flavor, header->credential,
+                                       header->credential_size, &call->principal);
     if (stat == AUTH_OK && !call->principal.text[0] && !call->procedure->anonymous && !page->trust_anonymous)
         return AUTH_TOOWEAK;
     return stat;
@@ -114,8 +116,8 @@ static bool serve(struct page *page, const struct page_caller *caller, const str
     return true;
 }
 
-struct record *page_serve(struct page *page, const struct page_caller *caller, const struct page_request *request,
-                          const struct record *record)
+struct record *page_serve(struct page *page, const struct page_caller *caller,
+                          const struct page_request *request, const struct record *record)
 {
     struct rpc_call call;
 

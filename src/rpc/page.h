@@ -23,13 +23,13 @@
 
 struct page {
     const struct rpc_program *program;
-    uint32_t number;         /* the program number in use */
-    bool trust_anonymous;    /* no procedure wants a credential */
-    size_t reply_max;        /* bytes of one reply, mark included */
+    uint32_t number;      /* the program number in use */
+    bool trust_anonymous; /* no procedure wants a credential */
+    size_t reply_max;     /* bytes of one reply, mark included */
     const struct clock *clock;
-    _Atomic uint64_t *calls; /* by procedure: those that were dispatched */
+    _Atomic uint64_t *calls;  /* by procedure: those that were dispatched */
     _Atomic uint64_t refused; /* version, program, procedure, credential, arguments */
-    _Atomic uint64_t late;   /* took longer than the procedure's time limit */
+    _Atomic uint64_t late;    /* took longer than the procedure's time limit */
 };
 
 /* `number` 0: the program's own. NOMEM. */
@@ -58,8 +58,8 @@ void page_read(const struct page *page, const struct record *record, struct page
  * Serves it. The reply is yours; NULL if there is none to give (no memory, or a
  * record that is no call at all): then the connection is of no use any more.
  */
-struct record *page_serve(struct page *page, const struct page_caller *caller, const struct page_request *request,
-                          const struct record *record);
+struct record *page_serve(struct page *page, const struct page_caller *caller,
+                          const struct page_request *request, const struct record *record);
 
 /* Calls of one procedure so far; 0 for a number the program does not have. */
 uint64_t page_calls(const struct page *page, uint32_t procedure);

@@ -34,7 +34,8 @@ void peer_init(struct peer *peer, int fd, const struct address *address)
 }
 
 /* Source and destination as the peer's own socket has them. */
-static void fill_tuple(struct inet_diag_sockid *id, const struct address *source, const struct address *target)
+static void fill_tuple(struct inet_diag_sockid *id, const struct address *source,
+                       const struct address *target)
 {
     id->idiag_sport = htons(address_port(source));
     id->idiag_dport = htons(address_port(target));
@@ -66,7 +67,9 @@ static int64_t ask_kernel(const struct peer *peer)
         struct nlmsghdr header;
         struct inet_diag_req_v2 body;
     } question = {
-        .header = {.nlmsg_len = sizeof question, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
+        .header = {.nlmsg_len = sizeof question,
+                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                   .nlmsg_flags = NLM_F_REQUEST},
         .body = {.sdiag_family = (uint8_t)peer->peer.any.sa_family,
                  .sdiag_protocol = IPPROTO_TCP,
                  .idiag_states = ~0U},
@@ -115,7 +118,8 @@ static bool word(struct words *words, uint32_t *out)
 {
     if (words->left < 4)
         return false;
-    *out = (uint32_t)words->at[0] << 24 | (uint32_t)words->at[1] << 16 | (uint32_t)words->at[2] << 8 | words->at[3];
+    *out = (uint32_t)words->at[0] << 24 | (uint32_t)words->at[1] << 16 | (uint32_t)words->at[2] << 8 |
+           words->at[3];
     words->at += 4;
     words->left -= 4;
     return true;

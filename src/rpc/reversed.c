@@ -8,8 +8,8 @@ enum { PROBE_ANSWER_MS = 30000, FIRST_XID = 0x10000 };
 
 /* A call that we sent and whose reply has not come. */
 struct reversed_call {
-    struct list link;          /* in the server's list */
-    struct list of_connection; /* in its connection's */
+    struct list link;              /* in the server's list */
+    struct list of_connection;     /* in its connection's */
     struct connection *connection; /* a reference */
     uint32_t xid;
     int64_t deadline;
@@ -47,7 +47,7 @@ static void finish(struct reversed_call *call, enum outcome outcome, XDR *reply)
 static struct reversed_call *find(struct connection *connection, uint32_t xid)
 {
     scoped_lock(&connection->server->reversed.mutex);
-    list_each (at, &connection->reversed) {
+    list_each(at, &connection->reversed) {
         struct reversed_call *call = list_entry(at, struct reversed_call, of_connection);
         if (call->xid == xid)
             return detach(call);
@@ -60,7 +60,8 @@ void reversed_reply(struct connection *connection, struct record *record)
     struct message_kind kind;
     XDR xdrs;
 
-    struct reversed_call *call = message_peek(record->bytes, record->size, &kind) ? find(connection, kind.xid) : NULL;
+    struct reversed_call *call = message_peek(record->bytes, record->size, &kind) ? find(connection, kind.xid)
+                                                                                  : NULL;
     if (call) {
         enum outcome outcome = message_parse_reply(record, &xdrs, NULL, NULL, NULL);
         if (outcome != OUTCOME_OK && outcome != OUTCOME_DENIED)
@@ -90,7 +91,7 @@ void reversed_abandon(struct connection *connection)
 static struct reversed_call *overdue(struct reversed *reversed, int64_t now)
 {
     scoped_lock(&reversed->mutex);
-    list_each (at, &reversed->waiting) {
+    list_each(at, &reversed->waiting) {
         struct reversed_call *call = list_entry(at, struct reversed_call, link);
         if (call->deadline <= now)
             return detach(call);
@@ -140,8 +141,9 @@ void rpc_server_detach(struct rpc_server *server, uint64_t id)
 }
 
 /* The call in a record; the buffer grows until it fits. */
-static enum outcome encode_call(const struct rpc_server *server, uint32_t xid, const struct message_target *target,
-                                xdrproc_t encode, void *arguments, struct record **out, struct failure *why)
+static enum outcome encode_call(const struct rpc_server *server, uint32_t xid,
+                                const struct message_target *target, xdrproc_t encode, void *arguments,
+                                struct record **out, struct failure *why)
 {
     size_t most = server->options.limits.record_max + RECORD_HEADER_SIZE;
 
@@ -182,7 +184,8 @@ void reversed_expect(struct reversed_call *call)
 }
 
 /* Whether a call may go out, and to which program. */
-static enum outcome target_of(struct connection *connection, struct message_target *target, struct failure *why)
+static enum outcome target_of(struct connection *connection, struct message_target *target,
+                              struct failure *why)
 {
     scoped_lock(&connection->mutex);
     if (connection->broken || !connection->attached)
@@ -194,8 +197,9 @@ static enum outcome target_of(struct connection *connection, struct message_targ
     return OUTCOME_OK;
 }
 
-static enum outcome send_call(struct connection *connection, uint32_t procedure, xdrproc_t encode, void *arguments,
-                         unsigned deadline_ms, rpc_reply_handler *handler, void *context, struct failure *why)
+static enum outcome send_call(struct connection *connection, uint32_t procedure, xdrproc_t encode,
+                              void *arguments, unsigned deadline_ms, rpc_reply_handler *handler,
+                              void *context, struct failure *why)
 {
     struct rpc_server *server = connection->server;
     struct message_target target = {.procedure = procedure};
@@ -234,7 +238,8 @@ enum outcome rpc_server_call(struct rpc_server *server, uint64_t id, uint32_t pr
 
     if (!connection)
         return failure_set(why, OUTCOME_ABSENT, "the connection is gone");
-    enum outcome outcome = send_call(connection, procedure, encode, arguments, deadline_ms, handler, context, why);
+    enum outcome outcome = send_call(connection, procedure, encode, arguments, deadline_ms, handler, context,
+                                     why);
     connection_unref(connection);
     return outcome;
 }
@@ -261,6 +266,7 @@ void reversed_probe(struct connection *connection)
     unsigned probe_ms = connection->server->options.limits.probe_ms;
 
     if (send_call(connection, NULLPROC, no_arguments, NULL,
-                  probe_ms < PROBE_ANSWER_MS ? probe_ms : PROBE_ANSWER_MS, probed, connection_ref(connection), NULL) != OUTCOME_OK)
+                  probe_ms < PROBE_ANSWER_MS ? probe_ms : PROBE_ANSWER_MS, probed, connection_ref(connection),
+                  NULL) != OUTCOME_OK)
         connection_unref(connection);
 }

@@ -156,7 +156,8 @@ unsigned roster_count(struct roster *roster)
     return roster->count;
 }
 
-void roster_each(struct roster *roster, void (*look)(void *context, struct connection *connection), void *context)
+void roster_each(struct roster *roster, void (*look)(void *context, struct connection *connection),
+                 void *context)
 {
     scoped_lock(&roster->mutex);
     for (unsigned slot = 0; slot < roster->used; slot++)

@@ -58,4 +58,5 @@ unsigned roster_used(struct roster *roster);
 unsigned roster_count(struct roster *roster);
 
 /* Calls `look` with each connection, under the mutex: it must be quick and take no lock. */
-void roster_each(struct roster *roster, void (*look)(void *context, struct connection *connection), void *context);
+void roster_each(struct roster *roster, void (*look)(void *context, struct connection *connection),
+                 void *context);

@@ -40,24 +40,24 @@ struct rpc_limits {
     size_t in_flight_reserve_bytes;   /* more, for records up to record_anonymous_max only */
     unsigned turn_records;            /* served in one turn of a connection */
     size_t turn_bytes;
-    unsigned unsent_records;          /* beyond it the connection is not read */
+    unsigned unsent_records; /* beyond it the connection is not read */
     size_t unsent_bytes;
-    unsigned waiting_records;         /* complete records in the FIFO for permits, in all */
-    unsigned idle_ms;                 /* a connection without a call; attached ones are exempt */
-    unsigned progress_bytes;          /* a peer in mid-record or with replies unsent must move so much ... */
-    unsigned progress_ms;             /* ... in so long, or is cut */
-    unsigned probe_ms;                /* an attached connection is called with NULL so often */
+    unsigned waiting_records; /* complete records in the FIFO for permits, in all */
+    unsigned idle_ms;         /* a connection without a call; attached ones are exempt */
+    unsigned progress_bytes;  /* a peer in mid-record or with replies unsent must move so much ... */
+    unsigned progress_ms;     /* ... in so long, or is cut */
+    unsigned probe_ms;        /* an attached connection is called with NULL so often */
 };
 
 struct rpc_limits rpc_limits_default(void);
 
 struct rpc_server_options {
     const struct rpc_program *program;
-    uint32_t number;                 /* the program number in use; 0: the program's own */
+    uint32_t number; /* the program number in use; 0: the program's own */
     struct rpc_limits limits;
-    const struct clock *clock;       /* must outlive the server */
-    const char *name;                /* of its threads, up to 8 bytes: "rpc" */
-    bool trust_anonymous;            /* callback program: no procedure wants a credential */
+    const struct clock *clock; /* must outlive the server */
+    const char *name;          /* of its threads, up to 8 bytes: "rpc" */
+    bool trust_anonymous;      /* callback program: no procedure wants a credential */
     /* May this peer call at all? NULL: yes. Called at accept, with the peer's address. */
     bool (*admits)(void *context, const struct address *peer);
     /* A connection that was attached (rpc_server_attach) is gone. NULL: nobody wants to know. */

@@ -87,7 +87,8 @@ static bool makes_progress(struct connection *connection, const struct sight *si
 
     bool rests = !sight->owes && !sight->half;
     bool began = !sight->owes && since > connection->moved_at; /* another record than the last time */
-    if (rests || began || (int64_t)(sight->moved - connection->moved_mark) >= (int64_t)limits->progress_bytes) {
+    if (rests || began ||
+        (int64_t)(sight->moved - connection->moved_mark) >= (int64_t)limits->progress_bytes) {
         connection->moved_mark = sight->moved;
         connection->moved_at = now;
     }
@@ -200,8 +201,8 @@ static void find_longest(void *context, struct connection *connection)
 static void relieve(struct rpc_server *server, struct holding (*of)(const struct connection *connection),
                     const char *reason)
 {
-    struct search search = {
-        .of = of, .latest = clock_elapsed(server->options.clock) - RELIEF_GRACE_MS * millisecond};
+    struct search search = {.of = of,
+                            .latest = clock_elapsed(server->options.clock) - RELIEF_GRACE_MS * millisecond};
 
     if (atomic_exchange(&server->relieving, true))
         return;

@@ -28,8 +28,8 @@ struct arena;
 struct at_end;
 
 struct rpc_call {
-    SVCXPRT transport;       /* xp_p1 leads back here */
-    SVCXPRT_EXT extension;   /* xp_p3 */
+    SVCXPRT transport;     /* xp_p1 leads back here */
+    SVCXPRT_EXT extension; /* xp_p3 */
     struct svc_req request;
     char verifier[MAX_AUTH_BYTES]; /* room for xp_verf's body */
 
@@ -39,10 +39,10 @@ struct rpc_call {
     struct rpc_principal principal;
     uint64_t connection;
     const struct address *peer, *local;
-    void *context;           /* of whoever serves the program on this connection */
+    void *context; /* of whoever serves the program on this connection */
 
-    size_t reply_max;        /* bytes of a reply, mark included */
-    struct record *reply;    /* once it was given */
+    size_t reply_max;          /* bytes of a reply, mark included */
+    struct record *reply;      /* once it was given */
     enum accept_stat answered; /* with `reply`: SUCCESS, or what else it says */
     bool denied;
     struct bulk_source *source;

@@ -61,9 +61,10 @@ static bool may_be_large(struct connection *connection, const uint8_t *bytes, si
 
     if (connection->server->options.trust_anonymous)
         return true;
-    return message_parse_call(bytes, count, &call, NULL) == OUTCOME_OK && call.rpc_version == RPC_MSG_VERSION &&
-           call.program == connection->server->page.number &&
-           principal_of(&connection->peer, call.flavor, call.credential, call.credential_size, &caller) == AUTH_OK &&
+    return message_parse_call(bytes, count, &call, NULL) == OUTCOME_OK &&
+           call.rpc_version == RPC_MSG_VERSION && call.program == connection->server->page.number &&
+           principal_of(&connection->peer, call.flavor, call.credential, call.credential_size, &caller) ==
+               AUTH_OK &&
            caller.text[0];
 }
 
@@ -79,7 +80,8 @@ bool intake_hook(void *context, const uint8_t *bytes, size_t so_far, size_t size
         return false;
     }
     if (atomic_load_explicit(&connection->record_since, memory_order_relaxed) == 0)
-        atomic_store_explicit(&connection->record_since, clock_elapsed(server->options.clock), memory_order_relaxed);
+        atomic_store_explicit(&connection->record_since, clock_elapsed(server->options.clock),
+                              memory_order_relaxed);
     bool granted = intake_take(&server->intake, &charge, size);
     atomic_store_explicit(&connection->charge, charge, memory_order_relaxed);
     connection->put_off = !granted;
@@ -117,8 +119,8 @@ void job_free(struct job *job)
     free(job);
 }
 
-static struct job *job_new(struct connection *connection, const struct page_request *request, struct record *record,
-                           size_t charge)
+static struct job *job_new(struct connection *connection, const struct page_request *request,
+                           struct record *record, size_t charge)
 {
     struct job *job = malloc(sizeof *job);
 
@@ -318,7 +320,8 @@ static bool take_turns(struct connection *connection, struct epoll_event *event)
         end = read_and_serve(connection, &work);
         atomic_fetch_add_explicit(&server->bytes_in, connection->turn_bytes, memory_order_relaxed);
         if (work.served > 0)
-            atomic_store_explicit(&connection->active_at, clock_elapsed(server->options.clock), memory_order_relaxed);
+            atomic_store_explicit(&connection->active_at, clock_elapsed(server->options.clock),
+                                  memory_order_relaxed);
         connection_flush(connection);
         if (end == TURN_FULL && connection_may_read(connection))
             end = TURN_SPENT;

@@ -61,12 +61,16 @@ static void test_descriptors_run_out(void **state)
     int64_t used;
 
     (void)state;
+    if (slowness() >= 50)
+        skip(); /* valgrind keeps descriptors of its own, and closes what it cannot number */
     assert_int_equal(pipe(tell), 0);
     assert_int_equal(pipe(until), 0);
     pid_t server = fork();
     assert_true(server >= 0);
     if (server == 0)
         serve_with_few(tell[1], until[0]);
+    close(tell[1]);
+    close(until[0]);
     assert_int_equal(read(tell[0], &address, sizeof address), sizeof address);
 
     int inside = peer_connect(&address);
@@ -93,8 +97,8 @@ static void test_descriptors_run_out(void **state)
     for (int i = 110; i < 120; i++)
         close(idle[i]);
     close(inside);
-    for (int i = 0; i < 2; i++)
-        close(tell[i]), close(until[i]);
+    close(tell[0]);
+    close(until[1]);
 }
 
 /* ---- bounds of our own ---- */
@@ -260,8 +264,10 @@ static void test_resets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_descriptors_run_out), cmocka_unit_test(test_connections_of_one_address),
-        cmocka_unit_test(test_connections_in_all),  cmocka_unit_test(test_idle_connections),
+        cmocka_unit_test(test_descriptors_run_out),
+        cmocka_unit_test(test_connections_of_one_address),
+        cmocka_unit_test(test_connections_in_all),
+        cmocka_unit_test(test_idle_connections),
         cmocka_unit_test(test_resets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

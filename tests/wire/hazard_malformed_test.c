@@ -50,8 +50,10 @@ static struct address address;
 
 static int set_up(void **state)
 {
-    const struct rpc_server_options options = {
-        .program = service_program(), .limits = rpc_limits_default(), .clock = clock_system(), .name = "bad"};
+    const struct rpc_server_options options = {.program = service_program(),
+                                               .limits = rpc_limits_default(),
+                                               .clock = clock_system(),
+                                               .name = "bad"};
     struct address any;
 
     (void)state;

@@ -91,7 +91,8 @@ static void ask_and_do_not_read(uint32_t procedure)
     int64_t used = cpu_ms();
     poll(NULL, 0, 500);
     assert_true(cpu_ms() - used <= 50);
-    assert_true(rpc_server_calls(small.server, procedure) < PEERS * (MOST_KERNEL + 3) + small.options.limits.permits);
+    assert_true(rpc_server_calls(small.server, procedure) <
+                PEERS * (MOST_KERNEL + 3) + small.options.limits.permits);
     for (int i = 0; i < PEERS; i++) {
         take(peers[i], 32);
         close(peers[i]);
@@ -267,12 +268,9 @@ static void test_endless_waiting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_non_readers),
-        cmocka_unit_test(test_non_readers_of_the_store),
-        cmocka_unit_test(test_many_non_readers),
-        cmocka_unit_test(test_slow_reader),
-        cmocka_unit_test(test_endless_pipeline),
-        cmocka_unit_test(test_endless_waiting),
+        cmocka_unit_test(test_non_readers),      cmocka_unit_test(test_non_readers_of_the_store),
+        cmocka_unit_test(test_many_non_readers), cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_endless_pipeline), cmocka_unit_test(test_endless_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

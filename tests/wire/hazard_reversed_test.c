@@ -31,7 +31,8 @@ static void answered(void *context, enum outcome outcome, XDR *reply)
     char *bytes = NULL;
     u_int count = 0;
 
-    if (outcome == OUTCOME_OK && (!fs_xdr_bytes(reply, &bytes, &count, 100) || count != 5 || memcmp(bytes, "hello", 5)))
+    if (outcome == OUTCOME_OK &&
+        (!fs_xdr_bytes(reply, &bytes, &count, 100) || count != 5 || memcmp(bytes, "hello", 5)))
         atomic_fetch_add(&answers->wrong, 1);
     atomic_fetch_add(&answers->by_outcome[outcome], 1);
     atomic_fetch_add(&answers->all, 1);
@@ -57,8 +58,8 @@ static bool_t xdr_hello(XDR *xdrs, ...)
 
 static enum outcome call_back(uint64_t connection, unsigned deadline_ms, struct answers *answers)
 {
-    return rpc_server_call(small.server, connection, SMALL_ECHO, xdr_hello, NULL, deadline_ms, answered, answers,
-                           NULL);
+    return rpc_server_call(small.server, connection, SMALL_ECHO, xdr_hello, NULL, deadline_ms, answered,
+                           answers, NULL);
 }
 
 /* The number that the server gave this connection. */
@@ -100,8 +101,8 @@ static void *write_in_bulk(void *context)
             *slot = rpc_pending_free(client, *slot);
         }
         if (good && i < total)
-            good = rpc_client_begin(client, SMALL_ECHO, (xdrproc_t)xdr_opaque_mib, &chunk, NULL, slot, NULL) ==
-                   OUTCOME_OK;
+            good = rpc_client_begin(client, SMALL_ECHO, (xdrproc_t)xdr_opaque_mib, &chunk, NULL, slot,
+                                    NULL) == OUTCOME_OK;
     }
     for (unsigned i = 0; i < WINDOW; i++)
         rpc_pending_free(client, pending[i]);
@@ -124,13 +125,15 @@ static void test_while_writing(void **state)
     void *good;
 
     (void)state;
-    const struct rpc_client_options options = {
-        .number = SMALL_PROGRAM, .version = 1, .reversed = &small_program, .reversed_number = REVERSED_PROGRAM};
+    const struct rpc_client_options options = {.number = SMALL_PROGRAM,
+                                               .version = 1,
+                                               .reversed = &small_program,
+                                               .reversed_number = REVERSED_PROGRAM};
     small_server_start(&small, NULL);
     assert_int_equal(rpc_client_connect(&small.tcp, &options, &client, NULL), OUTCOME_OK);
-    assert_int_equal(
-        rpc_client_begin(client, SMALL_HELLO, (xdrproc_t)(void (*)(void))xdr_void, NULL, NULL, &pending, NULL),
-        OUTCOME_OK);
+    assert_int_equal(rpc_client_begin(client, SMALL_HELLO, (xdrproc_t)(void (*)(void))xdr_void, NULL, NULL,
+                                      &pending, NULL),
+                     OUTCOME_OK);
     assert_int_equal(rpc_client_await(client, pending, (xdrproc_t)xdr_number, &connection, NULL), OUTCOME_OK);
     rpc_pending_free(client, pending);
     assert_int_equal(rpc_server_attach(small.server, connection, REVERSED_PROGRAM, 1, NULL), OUTCOME_OK);
@@ -217,7 +220,8 @@ static void reply_words(int fd, const uint32_t *words, size_t count)
     peer_send_record(fd, wire, count * 4);
 }
 
-#define REPLY(fd, ...) reply_words(fd, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+#define REPLY(fd, ...) \
+    reply_words(fd, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
 static void test_outcomes(void **state)
 {
@@ -229,7 +233,8 @@ static void test_outcomes(void **state)
     uint64_t connection = number_of(fd);
     /* Not attached: it takes no calls; of a connection that never was, neither. */
     assert_int_equal(call_back(connection, 1000, &answers), OUTCOME_ABSENT);
-    assert_int_equal(rpc_server_attach(small.server, connection + (1 << 20), REVERSED_PROGRAM, 1, NULL), OUTCOME_ABSENT);
+    assert_int_equal(rpc_server_attach(small.server, connection + (1 << 20), REVERSED_PROGRAM, 1, NULL),
+                     OUTCOME_ABSENT);
     assert_int_equal(call_back(connection + (1 << 20), 1000, &answers), OUTCOME_ABSENT);
     attach(fd);
 
@@ -315,7 +320,8 @@ static void test_probe(void **state)
     (void)state;
     probe_ms = 200;
     start();
-    int living = peer_connect(&small.tcp), dead = peer_connect(&small.tcp), detached = peer_connect(&small.tcp);
+    int living = peer_connect(&small.tcp), dead = peer_connect(&small.tcp),
+        detached = peer_connect(&small.tcp);
     attach(living);
     uint64_t gone = attach(dead);
     rpc_server_detach(small.server, attach(detached));
@@ -354,8 +360,9 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_while_writing), cmocka_unit_test(test_outcomes), cmocka_unit_test(test_no_reader),
-        cmocka_unit_test(test_probe),         cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_while_writing), cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_no_reader),     cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

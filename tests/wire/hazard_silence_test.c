@@ -228,7 +228,8 @@ static void test_long_records(void **state)
     (void)state;
     small_server_start(&small, NULL);
     size_t most = small.options.limits.record_max;
-    const uint32_t marks[] = {0x80000000U | (uint32_t)(most + 1), (uint32_t)(most + 1), 0xffffffff, 0x7fffffff};
+    const uint32_t marks[] = {0x80000000U | (uint32_t)(most + 1), (uint32_t)(most + 1), 0xffffffff,
+                              0x7fffffff};
     for (size_t i = 0; i < 4; i++) {
         uint32_t mark = htonl(marks[i]);
         int fd = peer_connect(&small.tcp);

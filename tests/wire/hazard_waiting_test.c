@@ -109,8 +109,9 @@ static void test_gone_while_waiting(void **state)
         close(fd);
     }
     int64_t until = now_ms() + 10000 * slowness();
-    while ((small_server_count(&small).connections_open > 0 || small_server_count(&small).in_flight_bytes > 0) &&
-           now_ms() < until)
+    while (
+        (small_server_count(&small).connections_open > 0 || small_server_count(&small).in_flight_bytes > 0) &&
+        now_ms() < until)
         poll(NULL, 0, 5);
     assert_int_equal(small_server_count(&small).connections_open, 0);
     assert_int_equal(small_server_count(&small).in_flight_bytes, 0);
@@ -143,7 +144,11 @@ static void test_lines(void **state)
 {
     struct permits permits;
     struct permit_line line;
-    struct permit_job jobs[5] = {{.line = &line}, {.line = &line}, {.line = NULL}, {.line = &line}, {.line = NULL}};
+    struct permit_job jobs[5] = {{.line = &line},
+                                 {.line = &line},
+                                 {.line = NULL},
+                                 {.line = &line},
+                                 {.line = NULL}};
 
     (void)state;
     permits_init(&permits, 2, 3);
@@ -151,7 +156,8 @@ static void test_lines(void **state)
     for (int i = 0; i < 5; i++)
         list_init(&jobs[i].link);
     assert_int_equal(permits_ask(&permits, &jobs[0], true), PERMIT_YES);
-    assert_int_equal(permits_ask(&permits, &jobs[1], true), PERMIT_WAITS); /* behind the first, though a permit is free */
+    assert_int_equal(permits_ask(&permits, &jobs[1], true),
+                     PERMIT_WAITS); /* behind the first, though a permit is free */
     assert_false(permits_have_work(&permits));
     assert_null(permits_take(&permits));
     assert_int_equal(permits_ask(&permits, &jobs[2], true), PERMIT_YES);
@@ -171,8 +177,10 @@ static void test_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slow_store),   cmocka_unit_test(test_full_queue),
-        cmocka_unit_test(test_gone_while_waiting), cmocka_unit_test(test_stop_in_time),
+        cmocka_unit_test(test_slow_store),
+        cmocka_unit_test(test_full_queue),
+        cmocka_unit_test(test_gone_while_waiting),
+        cmocka_unit_test(test_stop_in_time),
         cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,8 +111,11 @@ bool peer_is_cut(int fd)
 
 struct call_form call_of(uint32_t program, uint32_t version, uint32_t procedure)
 {
-    return (struct call_form){
-        .xid = 0x1234, .rpc_version = 2, .program = program, .version = version, .procedure = procedure};
+    return (struct call_form){.xid = 0x1234,
+                              .rpc_version = 2,
+                              .program = program,
+                              .version = version,
+                              .procedure = procedure};
 }
 
 static size_t put(uint8_t *to, size_t at, size_t size, const void *bytes, size_t count)
@@ -132,8 +135,10 @@ static size_t put_word(uint8_t *to, size_t at, size_t size, uint32_t word)
 
 size_t call_encode(const struct call_form *form, uint8_t *to, size_t size)
 {
-    const uint32_t words[] = {form->xid,     0, form->rpc_version, form->program,
-                              form->version, form->procedure, form->flavor, form->credential_size};
+    const uint32_t words[] = {form->xid,         0,
+                              form->rpc_version, form->program,
+                              form->version,     form->procedure,
+                              form->flavor,      form->credential_size};
     size_t at = 0;
 
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)

@@ -44,7 +44,8 @@ static void expect(struct call_form form, const uint32_t *wanted, size_t count)
     close(fd);
 }
 
-#define EXPECT(form, ...) expect(form, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+#define EXPECT(form, ...) \
+    expect(form, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
 static void test_null(void **state)
 {
@@ -205,7 +206,7 @@ static void test_bulk(void **state)
     enum { MOST = 1 << 20 };
     uint8_t credential[64], header[CALL_MAX];
     struct call_form form = call_of(SMALL_PROGRAM, 1, SMALL_ECHO);
-    uint8_t *message = malloc(MOST + CALL_MAX), *reply = malloc(MOST + CALL_MAX);
+    uint8_t *message = calloc(1, MOST + CALL_MAX), *reply = malloc(MOST + CALL_MAX);
     uint32_t count = htonl(MOST);
 
     (void)state;

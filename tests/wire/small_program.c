@@ -131,15 +131,21 @@ static const struct rpc_procedure procedures[SMALL_COUNT] = {
     [SMALL_HELLO] = {.label = "hello", .anonymous = true},
 };
 
-const struct rpc_program small_program = {
-    .number = SMALL_PROGRAM, .version = 1, .procedures = procedures, .count = SMALL_COUNT, .dispatch = dispatch};
+const struct rpc_program small_program = {.number = SMALL_PROGRAM,
+                                          .version = 1,
+                                          .procedures = procedures,
+                                          .count = SMALL_COUNT,
+                                          .dispatch = dispatch};
 
 void small_server_start(struct small_server *small, void (*change)(struct rpc_limits *limits))
 {
     struct address any;
 
-    small->options = (struct rpc_server_options){
-        .program = &small_program, .limits = rpc_limits_default(), .clock = clock_system(), .name = "small", .context = &small->served};
+    small->options = (struct rpc_server_options){.program = &small_program,
+                                                 .limits = rpc_limits_default(),
+                                                 .clock = clock_system(),
+                                                 .name = "small",
+                                                 .context = &small->served};
     atomic_store(&small->served, 0);
     if (change)
         change(&small->options.limits);

@@ -214,6 +214,7 @@ static void refused_commit(void **state)
 static void full_disk(void **state)
 {
     struct subject *s = *state;
+    struct store_upload_state st;
     struct id upload = id_random();
     struct store_entry entry;
     uint8_t *bytes = malloc(60000);
@@ -244,6 +245,10 @@ static void full_disk(void **state)
     s->limits.reserve_bytes = UINT64_C(1) << 60;
     subject_restart(s);
     assert_outcome(put(s, &alice, "more", "x", NULL), OUTCOME_NOSPACE);
+    assert_ok(put_as(s, &alice, &large, NULL)); /* repeats are answered as they were */
+    assert_ok(begin(s, &alice, &(struct store_upload_begin){.upload = upload, .name = "f"}, &st));
+    assert_true(st.published);
+    assert_int_equal(st.held, 30000);
     assert_ok(remove_name(s, &alice, NULL, "g", NULL));
     struct store_health health;
     assert_ok(s->acts->health(s->store, &health, &store_why));

@@ -56,7 +56,7 @@ static enum outcome database_settings(struct database *db, struct failure *why)
                             "PRAGMA synchronous = FULL;"
                             "PRAGMA wal_autocheckpoint = 4000;"
                             "PRAGMA journal_size_limit = 67108864;"
-                            "PRAGMA cache_size = -8192;"
+                            "PRAGMA cache_size = -4096;"
                             "PRAGMA temp_store = MEMORY;"
                             "PRAGMA trusted_schema = OFF;",
                             why);

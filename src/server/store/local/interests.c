@@ -193,13 +193,14 @@ static enum outcome drop_one(struct local *local, struct database *db, struct dr
     return query_run(&q, why);
 }
 
-/* The next of the mailbox with exactly this pattern. ABSENT is not described. */
+/* The next of the mailbox, in the order of ids after `after`, with exactly this pattern. ABSENT is not described. */
 static enum outcome next_with_pattern(struct database *db, int64_t mailbox, const char *pattern,
-                                      struct waiter *out, struct failure *why)
+                                      const struct id *after, struct waiter *out, struct failure *why)
 {
-    scoped_query struct query q = query_on(db, "SELECT " WAITER_COLUMNS
-                                               " FROM interest WHERE mailbox = ? AND pattern = ? LIMIT 1");
+    scoped_query struct query q = query_on(db, "SELECT " WAITER_COLUMNS " FROM interest WHERE mailbox = ?"
+                                               " AND interest > ? AND pattern = ? ORDER BY interest LIMIT 1");
     bind_int(&q, mailbox);
+    bind_id(&q, after);
     bind_text(&q, pattern);
     enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_OK)
@@ -224,9 +225,10 @@ static enum outcome drop_by_id(struct local *local, struct database *db, struct 
 static enum outcome drop_by_pattern(struct local *local, struct database *db, struct dropping *dropping,
                                     int64_t mailbox, struct failure *why)
 {
-    struct waiter waiter;
+    struct waiter waiter = {0};
     for (;;) {
-        enum outcome outcome = next_with_pattern(db, mailbox, dropping->drop->pattern, &waiter, why);
+        struct id after = waiter.interest;
+        enum outcome outcome = next_with_pattern(db, mailbox, dropping->drop->pattern, &after, &waiter, why);
         dropping->more = outcome == OUTCOME_OK && dropping->count == dropping->capacity;
         if (outcome == OUTCOME_OK && !dropping->more)
             outcome = drop_one(local, db, dropping, &waiter, why);

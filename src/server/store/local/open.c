@@ -215,8 +215,8 @@ enum outcome local_has_room(struct local *local, uint64_t size, struct failure *
     if (free_bytes >= size && room >= taken)
         return OUTCOME_OK;
     char needs[DURATION_TEXT_SIZE], has[DURATION_TEXT_SIZE];
-    return failure_set(why, OUTCOME_NOSPACE, "server is out of space (needs %s, has %s)", size_text(size, needs),
-                       size_text(free_bytes, has));
+    return failure_set(why, OUTCOME_NOSPACE, "server is out of space (needs %s, has %s)",
+                       size_text(size, needs), size_text(free_bytes, has));
 }
 
 static const struct store_acts local_acts = {

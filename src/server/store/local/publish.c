@@ -369,6 +369,8 @@ enum outcome local_put(struct store *store, const struct store_caller *caller, c
     if (outcome == OUTCOME_OK)
         outcome = put->size > INLINE_MAX ? put_large(local, put, &publishing, why)
                                          : writer_do(&local->writer, publish_run, &publishing, why);
+    else if (publish_look(local, &publishing, &publishing.entry, NULL) == OUTCOME_OK)
+        outcome = OUTCOME_OK; /* a repeat: what was done needs no room */
     if (outcome == OUTCOME_OK)
         *out = publishing.entry;
     return outcome;

@@ -26,9 +26,22 @@ struct upload_row {
     const struct upload *upload;
     const struct store_caller *caller;
     uint64_t synced;
-    struct store_entry *published;
-    bool is_published;
+    struct store_upload_state *state; /* filled in if it was committed already */
 };
+
+/* From the answer that was kept of its publish. */
+static enum outcome begin_published(const struct pack *answer, struct store_upload_state *out,
+                                    struct failure *why)
+{
+    struct unpacking from = {.bytes = answer->bytes, .left = answer->count};
+    unpack_entry(&from, &out->entry);
+    if (!unpacked_whole(&from))
+        return failure_set(why, OUTCOME_FAULT, "a kept answer cannot be read");
+    out->published = true;
+    out->held = out->entry.size;
+    out->digest = out->entry.digest;
+    return OUTCOME_OK;
+}
 
 static enum outcome row_insert(struct local *local, struct database *db, void *argument, struct failure *why)
 {
@@ -37,20 +50,15 @@ static enum outcome row_insert(struct local *local, struct database *db, void *a
     struct answer_key key = {.id = &upload->id, .caller = row->caller, .act = ANSWER_UPLOAD};
     scoped_pack struct pack body = {0};
     enum outcome outcome = answers_find(db, &key, &body, why);
-    if (outcome == OUTCOME_OK) {
-        struct unpacking from = {.bytes = body.bytes, .left = body.count};
-        unpack_entry(&from, row->published);
-        row->is_published = true;
-        return unpacked_whole(&from) ? OUTCOME_OK
-                                     : failure_set(why, OUTCOME_FAULT, "a kept answer cannot be read");
-    }
+    if (outcome == OUTCOME_OK)
+        return begin_published(&body, row->state, why);
     if (outcome == OUTCOME_ABSENT)
         outcome = publish_check(db, row->caller, upload->name, &upload->condition, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    scoped_query struct query q = query_on(db,
-                                           "INSERT INTO upload (upload, blob, owner, name, replace, expected,"
-                                           " size, touched) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+    scoped_query struct query q = query_on(
+        db, "INSERT OR REPLACE INTO upload (upload, blob, owner, name, replace, expected,"
+            " size, touched) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
     bind_id(&q, &upload->id);
     bind_id(&q, &upload->claim.blob);
     bind_text(&q, upload->owner);
@@ -204,7 +212,7 @@ static enum outcome begin_state(struct local *local, struct upload *upload, cons
 static enum outcome begin_new(struct local *local, struct upload *upload, const struct store_caller *caller,
                               struct store_upload_state *out, struct failure *why)
 {
-    struct upload_row row = {.upload = upload, .caller = caller, .published = &out->entry};
+    struct upload_row row = {.upload = upload, .caller = caller, .state = out};
     upload->digest = digest_new();
     if (!upload->digest)
         return failure_set(why, OUTCOME_NOMEM, "no memory for an upload");
@@ -215,15 +223,10 @@ static enum outcome begin_new(struct local *local, struct upload *upload, const 
     outcome = writer_do(&local->writer, row_insert, &row, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    out->published = row.is_published;
-    if (row.is_published) {
-        out->held = out->entry.size;
-        out->digest = out->entry.digest;
+    if (out->published)
         upload_end(local, upload);
-        return OUTCOME_OK;
-    }
-    upload->begun = true;
-    out->digest = digest_value(upload->digest);
+    else
+        out->digest = digest_value(upload->digest);
     return OUTCOME_OK;
 }
 
@@ -254,22 +257,22 @@ static enum outcome begin_first(struct local *local, const struct store_caller *
     return outcome;
 }
 
-/* What can be said before anything is made. OK if nothing stands in the way. */
+/* What can be said before anything is made: it was committed (then *out says so), or what stands in the way. */
 static enum outcome begin_look(struct local *local, const struct store_caller *caller,
-                               const struct store_upload_begin *begin, struct failure *why)
+                               const struct store_upload_begin *begin, struct store_upload_state *out,
+                               struct failure *why)
 {
-    enum outcome outcome = local_has_room(local, begin->size_known ? begin->size : 0, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
     struct answer_key key = {.id = &begin->upload, .caller = caller, .act = ANSWER_UPLOAD};
     scoped_pack struct pack body = {0};
     scoped_reader struct reader reader = {0};
-    outcome = readers_take(&local->readers, &reader, why);
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
     if (outcome == OUTCOME_OK)
         outcome = answers_find(reader.db, &key, &body, why);
-    if (outcome != OUTCOME_ABSENT)
-        return outcome;
-    return publish_check(reader.db, caller, begin->name, &begin->condition, why);
+    if (outcome == OUTCOME_OK)
+        return begin_published(&body, out, why);
+    if (outcome == OUTCOME_ABSENT)
+        outcome = publish_check(reader.db, caller, begin->name, &begin->condition, why);
+    return outcome == OUTCOME_OK ? local_has_room(local, begin->size_known ? begin->size : 0, why) : outcome;
 }
 
 enum outcome local_upload_begin(struct store *store, const struct store_caller *caller,
@@ -289,8 +292,8 @@ enum outcome local_upload_begin(struct store *store, const struct store_caller *
             pthread_mutex_unlock(&upload->mutex);
             upload_give(local, upload);
         } else {
-            outcome = begin_look(local, caller, begin, why);
-            if (outcome == OUTCOME_OK)
+            outcome = begin_look(local, caller, begin, &state, why);
+            if (outcome == OUTCOME_OK && !state.published)
                 outcome = begin_first(local, caller, begin, &state, why);
         }
         if (outcome == OUTCOME_OK)
@@ -419,7 +422,6 @@ static enum outcome recover_row(struct local *local, struct query *q, bool *lost
     upload->size = (uint64_t)column_int(q);
     upload->held = upload->started = upload->synced = (uint64_t)column_int(q);
     upload->touched = upload->synced_at = column_int(q);
-    upload->begun = true;
     enum outcome outcome = recover_file(local, upload, why);
     *lost = outcome == OUTCOME_ABSENT;
     if (outcome == OUTCOME_OK) {

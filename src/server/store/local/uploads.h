@@ -27,7 +27,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { UPLOAD_BUCKETS = 1024, UPLOADS_OPEN_MAX = 96 };
+enum { UPLOAD_BUCKETS = 1024, UPLOADS_OPEN_MAX = 64 };
 
 struct upload {
     /* fixed once it is in the table */
@@ -48,7 +48,6 @@ struct upload {
     _Atomic uint64_t held;   /* bytes; changed under the mutex */
 
     pthread_mutex_t mutex; /* guards what follows; held for the length of a call */
-    bool begun;            /* its row is committed */
     bool dead;
     bool settled;
     bool broken;           /* the disk refused a sync: what is held cannot be trusted */

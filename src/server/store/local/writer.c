@@ -45,9 +45,10 @@ static enum outcome writer_run_one(struct writer *writer, struct writer_act *act
     act->outcome = act->run(writer->local, writer->db, act->argument, act->why);
     if (act->outcome == OUTCOME_OK)
         return database_keep(writer->db, why);
-    if (!database_in_transaction(writer->db))
-        return failure_set(why, OUTCOME_UNAVAILABLE, "the transaction was given up under another act");
-    return database_undo(writer->db, why);
+    if (database_in_transaction(writer->db))
+        return database_undo(writer->db, why);
+    enum outcome trouble = act->outcome == OUTCOME_NOSPACE ? OUTCOME_NOSPACE : OUTCOME_UNAVAILABLE;
+    return failure_set(why, trouble, "the database gave the transaction up");
 }
 
 /* So that the next open knows how long the store was closed. */

@@ -39,10 +39,10 @@ END
     in_world <<'END'
     source "$FILESHARE_SOURCE/tests/system/client.bash"
     mount -t tmpfs -o size=6m tmpfs "$world/store"
-    serve
+    serve --reserve 1M
     head -c 20000000 /dev/zero >large
     exits 8 fileshare-client put large
-    says '"large"' said.err
+    grep -qE '^put: large: .*room' said.err
     exits 8 fileshare-client put - --as piped <large
     for i in $(seq 64); do echo "interest *$i --for 1h"; done | fileshare-client -b - >/dev/null
     exits 8 fileshare-client interest '*65' --for 1h

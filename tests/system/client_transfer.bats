@@ -113,7 +113,7 @@ END
     expect $'a\nb' fileshare-client ls
     rm a b
     exits 1 fileshare-client get a missing b
-    says '"missing"' said.err
+    says 'get: missing: ' said.err
     [ -e a ] && [ -e b ]
     exits 9 fileshare-client put missing
     exits 9 fileshare-client put .

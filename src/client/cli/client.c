@@ -118,7 +118,7 @@ static void print_message(struct client *client, const char *item, char *text)
     fputs(client->place, stderr);
     if (client->command[0] != '\0')
         fprintf(stderr, "%s: ", client->command);
-    else if (client->place[0] == '\0')
+    else if (client->place[0] == '\0' && client->origin == FROM_COMMAND_LINE)
         fputs("fileshare-client: ", stderr);
     if (item)
         fprintf(stderr, "%s: ", name_show(item, strlen(item), shown, sizeof shown));
@@ -138,6 +138,20 @@ enum exit_code client_complain(struct client *client, enum exit_code code, const
     return code;
 }
 
+/* Whether the text says already what it is about: 'ITEM: ...', or '... "ITEM" ...'. */
+static bool names_item(const char *text, const char *item)
+{
+    char shown[OUTPUT_TEXT_SIZE];
+    size_t size = strlen(name_show(item, strlen(item), shown, sizeof shown));
+    if (strncmp(text, shown, size) == 0 && text[size] == ':')
+        return true;
+    for (const char *at = strchr(text, '"'); at; at = strchr(at + 1, '"')) {
+        if (strncmp(at + 1, shown, size) == 0 && at[1 + size] == '"')
+            return true;
+    }
+    return false;
+}
+
 enum exit_code client_told(struct client *client, const char *item, enum fileshare_status status,
                            const struct fileshare_error *error)
 {
@@ -147,7 +161,7 @@ enum exit_code client_told(struct client *client, const char *item, enum filesha
     if (status == FILESHARE_STOPPED)
         return interrupt_code();
     snprintf(text, sizeof text, "%s", error->text);
-    print_message(client, item && !strstr(text, item) ? item : NULL, text);
+    print_message(client, item && !names_item(text, item) ? item : NULL, text);
     return exit_of_status(status);
 }
 

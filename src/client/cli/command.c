@@ -120,7 +120,9 @@ static enum exit_code run_parsed(struct client *client, const struct command *co
     arguments.rows = options_arguments(parsed->options, &arguments.count);
     client->quiet = client->quiet || choices->quiet;
     client->output.json = client->output.json || choices->json;
-    enum exit_code code = command->alone ? EXIT_DONE : client_ready(client);
+    enum exit_code code = command->check ? command->check(client, choices, &arguments) : EXIT_DONE;
+    if (code == EXIT_DONE && !command->alone)
+        code = client_ready(client);
     return code == EXIT_DONE ? command->run(client, choices, &arguments) : code;
 }
 

@@ -67,9 +67,10 @@ struct command {
     const char *summary; /* one line */
     const char *more;    /* what its own help says besides, line for line; or NULL */
     enum choice choices[COMMAND_CHOICES];
-    int origins;        /* of enum origin: where it is allowed */
-    size_t least, most; /* arguments */
-    bool alone;         /* needs no session */
+    int origins;             /* of enum origin: where it is allowed */
+    size_t least, most;      /* arguments */
+    bool alone;              /* needs no session */
+    command_function *check; /* of options and arguments, before a server is asked; or NULL */
     command_function *run;
 };
 
@@ -91,13 +92,13 @@ bool command_is_glob(const struct choices *choices, const char *text);
 /* ---- the functions of the table, by file ---- */
 
 /* put.c, get.c */
-command_function put_run, get_run;
+command_function put_check, put_run, get_check, get_run;
 /* names.c */
 command_function ls_run, stat_run, rm_run, mv_run;
 /* wait.c, listen.c */
-command_function wait_run, listen_run;
+command_function wait_check, wait_run, listen_run;
 /* interests.c */
-command_function interest_run, interests_run, renew_run, cancel_run;
+command_function interest_check, interest_run, interests_run, renew_check, renew_run, cancel_run;
 /* server.c */
 command_function ping_run, status_run;
 /* prompt.c */

@@ -96,6 +96,17 @@ enum exit_code fetch_one(const struct fetch *fetch, const char *name, const stru
     return client_told(client, name, status, &error);
 }
 
+enum exit_code get_check(struct client *client, const struct choices *choices,
+                         const struct arguments *arguments)
+{
+    if (choices->output && choices->output[0] == '\0')
+        return client_complain(client, EXIT_USAGE, NULL, _("-o wants a path"));
+    if (arguments->count > 1 && fetch_is_for_one(choices->output))
+        return client_complain(client, EXIT_USAGE, choices->output,
+                               _("several files do not fit into one; say a folder"));
+    return EXIT_DONE;
+}
+
 enum exit_code get_run(struct client *client, const struct choices *choices,
                        const struct arguments *arguments)
 {
@@ -104,11 +115,6 @@ enum exit_code get_run(struct client *client, const struct choices *choices,
                           .session = client->session,
                           .output = choices->output,
                           .replace = choices->replace};
-    if (choices->output && choices->output[0] == '\0')
-        return client_complain(client, EXIT_USAGE, NULL, _("-o wants a path"));
-    if (arguments->count > 1 && fetch_is_for_one(choices->output))
-        return client_complain(client, EXIT_USAGE, choices->output,
-                               _("several files do not fit into one; say a folder"));
     for (size_t i = 0; i < arguments->count; i++) {
         enum exit_code code = fetch_one(&fetch, arguments->rows[i], NULL);
         if (code > EXIT_SIGNAL)

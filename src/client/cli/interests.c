@@ -24,11 +24,18 @@ static void show_present(void *context, const struct fileshare_entry *entry)
     output_line(&client->output, fields, 1 + ENTRY_FIELDS);
 }
 
+enum exit_code interest_check(struct client *client, const struct choices *choices,
+                              const struct arguments *arguments)
+{
+    (void)arguments;
+    if (choices->duration == 0)
+        return client_complain(client, EXIT_USAGE, NULL, _("say for how long: --for 2h"));
+    return EXIT_DONE;
+}
+
 enum exit_code interest_run(struct client *client, const struct choices *choices,
                             const struct arguments *arguments)
 {
-    if (choices->duration == 0)
-        return client_complain(client, EXIT_USAGE, NULL, _("say for how long: --for 2h"));
     const struct fileshare_register what = {
         .pattern = arguments->rows[0],
         .glob = command_is_glob(choices, arguments->rows[0]),
@@ -100,16 +107,25 @@ enum exit_code interests_run(struct client *client, const struct choices *choice
 
 /* ---- renew, cancel ---- */
 
-enum exit_code renew_run(struct client *client, const struct choices *choices,
-                         const struct arguments *arguments)
+enum exit_code renew_check(struct client *client, const struct choices *choices,
+                           const struct arguments *arguments)
 {
     struct fileshare_id id;
-    uint32_t left = 0;
     if (choices->duration == 0)
         return client_complain(client, EXIT_USAGE, NULL, _("say for how long: --for 2h"));
     if (fileshare_id_parse(arguments->rows[0], &id) != FILESHARE_OK)
         return client_complain(client, EXIT_USAGE, arguments->rows[0],
                                _("this is no id, of 32 hex digits, as interests shows it"));
+    return EXIT_DONE;
+}
+
+enum exit_code renew_run(struct client *client, const struct choices *choices,
+                         const struct arguments *arguments)
+{
+    struct fileshare_id id;
+    uint32_t left = 0;
+    if (fileshare_id_parse(arguments->rows[0], &id) != FILESHARE_OK)
+        return EXIT_USAGE; /* it was told by the check */
     struct fileshare_error error = {.text = ""};
     enum fileshare_status status = fileshare_renew(client->session, &id, choices->duration, &left, &error);
     if (status == FILESHARE_OK) {

@@ -63,22 +63,29 @@ static void attach(struct client *client)
 
 /* ---- commands of the prompt alone ---- */
 
+/* A server that can't be reached is not kept: `connect` alone leads back to the one before. */
 enum exit_code connect_run(struct client *client, const struct choices *choices,
                            const struct arguments *arguments)
 {
     (void)choices;
-    if (arguments->count > 0) {
-        char *server = strdup(arguments->rows[0]);
-        if (!server)
-            return client_complain(client, EXIT_LOCAL, NULL, _("no memory for the server's name"));
+    char *server = arguments->count > 0 ? strdup(arguments->rows[0]) : NULL;
+    const char *before = client->options.server;
+    if (arguments->count > 0 && !server)
+        return client_complain(client, EXIT_LOCAL, NULL, _("no memory for the server's name"));
+    if (server)
+        client->options.server = server;
+    enum exit_code code = client_connect(client);
+    if (code != EXIT_DONE) {
+        client->options.server = before;
+        free(server);
+        return code;
+    }
+    if (server) {
         free(client->server);
         client->server = server;
-        client->options.server = server;
     }
-    enum exit_code code = client_connect(client);
-    if (code == EXIT_DONE)
-        attach(client);
-    return code;
+    attach(client);
+    return EXIT_DONE;
 }
 
 enum exit_code disconnect_run(struct client *client, const struct choices *choices,

@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum exit_code check(struct client *client, const struct choices *choices,
-                            const struct arguments *arguments)
+enum exit_code put_check(struct client *client, const struct choices *choices,
+                         const struct arguments *arguments)
 {
     if (choices->as && choices->to)
         return client_complain(client, EXIT_USAGE, NULL, _("--as and --to do not go together"));
@@ -114,11 +114,8 @@ enum exit_code put_run(struct client *client, const struct choices *choices,
                        const struct arguments *arguments)
 {
     struct tally tally = {.items = 0};
-    enum exit_code code = check(client, choices, arguments);
-    if (code != EXIT_DONE)
-        return code;
     for (size_t i = 0; i < arguments->count; i++) {
-        code = put_one(client, choices, arguments->rows[i]);
+        enum exit_code code = put_one(client, choices, arguments->rows[i]);
         if (code > EXIT_SIGNAL)
             return code;
         tally_add(&tally, code);

@@ -80,12 +80,19 @@ static enum exit_code finish(struct waiting *waiting, enum fileshare_status stat
     return code != EXIT_DONE ? code : tally_code(&waiting->tally);
 }
 
+enum exit_code wait_check(struct client *client, const struct choices *choices,
+                          const struct arguments *arguments)
+{
+    (void)arguments;
+    if (choices->any && choices->count > 0)
+        return client_complain(client, EXIT_USAGE, NULL, _("--any and --count do not go together"));
+    return EXIT_DONE;
+}
+
 enum exit_code wait_run(struct client *client, const struct choices *choices,
                         const struct arguments *arguments)
 {
     scoped(waiting_fini) struct waiting waiting = {.client = client, .get = choices->get};
-    if (choices->any && choices->count > 0)
-        return client_complain(client, EXIT_USAGE, NULL, _("--any and --count do not go together"));
     scoped_free bool *globs = calloc(arguments->count, sizeof *globs);
     if (!globs)
         return client_complain(client, EXIT_LOCAL, NULL, _("no memory to wait for so many names"));

@@ -269,14 +269,14 @@ static struct event *take_events(const fs_notify_args *args)
 
 /* Shows what is new of them; returns up to which number they are known now. */
 static uint64_t show(const struct subscriber *subscriber, uint64_t known, const struct event *events,
-                     size_t count)
+                     size_t count, bool reversed)
 {
     size_t first = 0;
     while (first < count && events[first].number <= known)
         first++;
     if (first == count)
         return known;
-    uint64_t shown = subscriber->handler(subscriber->context, events + first, count - first);
+    uint64_t shown = subscriber->handler(subscriber->context, events + first, count - first, reversed);
     if (shown > events[count - 1].number)
         shown = events[count - 1].number;
     return shown > known ? shown : known;
@@ -300,7 +300,8 @@ bool_t fscbproc_hello_1_svc(fs_callback_hello_args *args, fs_callback_hello *res
 
 bool_t fscbproc_notify_1_svc(fs_notify_args *args, fs_notify *result, struct svc_req *request)
 {
-    struct listener *listener = rpc_call_context(rpc_call_of(request));
+    const struct rpc_call *call = rpc_call_of(request);
+    struct listener *listener = rpc_call_context(call);
     struct id ticket;
     uint64_t known = 0;
     memcpy(ticket.octets, args->ticket.octets, ID_SIZE);
@@ -313,7 +314,7 @@ bool_t fscbproc_notify_1_svc(fs_notify_args *args, fs_notify *result, struct svc
     u_int count = args->rows.rows_len;
     scoped_free struct event *events = count > 0 ? take_events(args) : NULL;
     if (events)
-        known = show(subscriber, known, events, count);
+        known = show(subscriber, known, events, count, rpc_call_connection(call) == 0);
     release(listener, subscriber, known);
     if (count > 0 && !events) {
         svcerr_decode(request->rq_xprt);

@@ -34,9 +34,10 @@
 
 /*
  * Shows and records events; returns the number of the last one that was both.
- * The server sends the others again.
+ * The server sends the others again. `reversed`: they came on the client's own
+ * connection, not by dial-back.
  */
-typedef uint64_t listener_handler(void *context, const struct event *events, size_t count);
+typedef uint64_t listener_handler(void *context, const struct event *events, size_t count, bool reversed);
 
 struct listener;
 

@@ -54,7 +54,7 @@ void rpc_call_reply_from(struct rpc_call *call, struct bulk_source *source);
 /* `release(thing)` is called once, when the call ends. False when there is no memory (and it was not kept). */
 bool rpc_call_at_end(struct rpc_call *call, void (*release)(void *thing), void *thing);
 
-/* The connection it came on: a number never used twice by this server, not 0. Its addresses. */
+/* The connection it came on: a number never used twice by this server, not 0; of a reversed call 0. Its addresses. */
 uint64_t rpc_call_connection(const struct rpc_call *call);
 const struct address *rpc_call_peer(const struct rpc_call *call);  /* the caller's */
 const struct address *rpc_call_local(const struct rpc_call *call); /* ours, that the caller reached */

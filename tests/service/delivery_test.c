@@ -161,9 +161,10 @@ struct process {
     bool in_order;
 };
 
-static uint64_t show(void *context, const struct event *events, size_t count)
+static uint64_t show(void *context, const struct event *events, size_t count, bool reversed)
 {
     struct process *process = context;
+    (void)reversed;
     pthread_mutex_lock(&process->lock);
     for (size_t i = 0; i < count && process->count < SHOWN_MAX; i++) {
         process->in_order = process->in_order && events[i].number > process->last;

@@ -12,8 +12,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-static uint64_t show(void *context, const struct event *events, size_t count)
+static uint64_t show(void *context, const struct event *events, size_t count, bool reversed)
 {
+    (void)reversed;
     atomic_fetch_add((_Atomic unsigned *)context, (unsigned)count);
     return events[count - 1].number;
 }

@@ -24,9 +24,10 @@ struct audience {
     _Atomic bool holding; /* stays in the handler until it is false */
 };
 
-static uint64_t show(void *context, const struct event *events, size_t count)
+static uint64_t show(void *context, const struct event *events, size_t count, bool reversed)
 {
     struct audience *audience = context;
+    assert_false(reversed);
     atomic_fetch_add(&audience->calls, 1);
     unsigned now = atomic_fetch_add(&audience->at_once, 1) + 1;
     if (now > atomic_load(&audience->most_at_once))

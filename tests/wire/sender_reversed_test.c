@@ -23,13 +23,15 @@ struct process {
     struct id ticket;
     uint64_t connection;
     _Atomic unsigned shown;
+    _Atomic unsigned reversed; /* batches that came on the client's own connection */
     _Atomic uint64_t last;
     _Atomic bool holding; /* the handler stays until it is false */
 };
 
-static uint64_t show(void *context, const struct event *events, size_t count)
+static uint64_t show(void *context, const struct event *events, size_t count, bool reversed)
 {
     struct process *process = context;
+    atomic_fetch_add(&process->reversed, reversed);
     for (size_t i = 0; i < count; i++) {
         assert_true(events[i].number > atomic_load(&process->last));
         atomic_store(&process->last, events[i].number);
@@ -159,6 +161,7 @@ static void by_the_clients_own_connection(void **state)
         assert_int_equal(result.route, SENDER_REVERSED);
     }
     assert_int_equal(atomic_load(&process->shown), 60);
+    assert_int_equal(atomic_load(&process->reversed), 3);
     process_free(process);
     stage_free(stage);
 }

@@ -74,18 +74,11 @@ static uint64_t shown_so_far(struct keeper *keeper)
     return keeper->shown;
 }
 
-static const char *pushed_by(struct keeper *keeper)
-{
-    scoped_lock(&keeper->lock);
-    /* Before we asked: a dial-back needs a proof first, which makes it the likelier one. */
-    return keeper->route == FS_ROUTE_REVERSED ? "reversed" : "dial-back";
-}
-
 /* listener_handler */
-static uint64_t take_batch(void *context, const struct event *events, size_t count)
+static uint64_t take_batch(void *context, const struct event *events, size_t count, bool reversed)
 {
     struct keeper *keeper = context;
-    const char *route = pushed_by(keeper);
+    const char *route = translate_route(reversed ? FS_ROUTE_REVERSED : FS_ROUTE_DIALBACK);
     for (size_t i = 0; i < count; i++)
         if (!tell(keeper, &events[i], route))
             break;
@@ -239,7 +232,8 @@ static enum outcome attach(struct keeper *keeper, fs_attachment *out, struct fai
     keeper->generation = keeper->session.generation;
     outcome = session_try(&keeper->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_attach_res_u.failure.reason, "cannot take the mailbox", why);
+        outcome = translate_outcome(res.status, &res.fs_attach_res_u.failure.reason,
+                                    "cannot take the mailbox", why);
     if (outcome == OUTCOME_OK) {
         *out = res.fs_attach_res_u.attachment;
         keeper->attached = true;
@@ -288,8 +282,8 @@ static enum outcome pull(struct keeper *keeper, struct failure *why)
         struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
         outcome = call_attached(keeper, &call, why);
         if (outcome == OUTCOME_OK)
-            outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "cannot ask for events",
-                                        why);
+            outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason,
+                                        "cannot ask for events", why);
         if (outcome == OUTCOME_OK)
             outcome = take_page(keeper, &res.fs_events_res_u.page, &more, why);
         session_call_end(&call);

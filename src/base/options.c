@@ -5,8 +5,12 @@
 #include "base/scoped.h"
 
 #include <errno.h>
+#include <libintl.h>
 #include <popt.h>
 #include <string.h>
+
+/* Translated in a program that has a text domain. */
+#define _(text) gettext(text)
 
 enum { VALUE_HELP = 1, VALUE_VERSION = 2, VALUE_FIRST_ROW = 3 }; /* what popt answers for an option */
 enum { HELP_WIDTH = 79, HELP_COLUMN = 30, SHOWN_SIZE = 96 };
@@ -85,7 +89,7 @@ static enum outcome set_flag(bool *target, const char *value, struct failure *wh
             return OUTCOME_OK;
         }
     }
-    return failure_set(why, OUTCOME_INVALID, "yes or no is wanted");
+    return failure_set(why, OUTCOME_INVALID, _("yes or no is wanted"));
 }
 
 static enum outcome add_text(struct option_texts *texts, const char *text, struct failure *why)
@@ -109,7 +113,7 @@ static enum outcome parse_number(const char *value, uint64_t *out, struct failur
     }
     if (!is_number) {
         char shown[SHOWN_SIZE];
-        return failure_set(why, OUTCOME_INVALID, "\"%s\" is not a number up to %u",
+        return failure_set(why, OUTCOME_INVALID, _("\"%s\" is not a number up to %u"),
                            name_show(value, strlen(value), shown, sizeof shown), UINT32_MAX);
     }
     *out = number;
@@ -132,10 +136,10 @@ static enum outcome parse_quantity(const struct option *row, const char *value, 
     if (outcome != OUTCOME_OK)
         return outcome;
     if (quantity < row->least)
-        return failure_set(why, OUTCOME_INVALID, "%llu is too little, at least %llu is wanted",
+        return failure_set(why, OUTCOME_INVALID, _("%llu is too little, at least %llu is wanted"),
                            (unsigned long long)quantity, (unsigned long long)row->least);
     if (row->most > 0 && quantity > row->most)
-        return failure_set(why, OUTCOME_INVALID, "%llu is too much, at most %llu may be",
+        return failure_set(why, OUTCOME_INVALID, _("%llu is too much, at most %llu may be"),
                            (unsigned long long)quantity, (unsigned long long)row->most);
     *out = quantity;
     return OUTCOME_OK;
@@ -299,9 +303,9 @@ static enum outcome refuse(poptContext context, int error, struct failure *why)
     unguarded(option);
     name_show(option, strlen(option), shown, sizeof shown);
     switch (error) {
-    case POPT_ERROR_BADOPT: return failure_set(why, OUTCOME_INVALID, "%s: there is no such option", shown);
-    case POPT_ERROR_NOARG: return failure_set(why, OUTCOME_INVALID, "%s: a value is wanted", shown);
-    case POPT_ERROR_UNWANTEDARG: return failure_set(why, OUTCOME_INVALID, "%s: no value is wanted", shown);
+    case POPT_ERROR_BADOPT: return failure_set(why, OUTCOME_INVALID, _("%s: there is no such option"), shown);
+    case POPT_ERROR_NOARG: return failure_set(why, OUTCOME_INVALID, _("%s: a value is wanted"), shown);
+    case POPT_ERROR_UNWANTEDARG: return failure_set(why, OUTCOME_INVALID, _("%s: no value is wanted"), shown);
     default: return failure_set(why, OUTCOME_INVALID, "%s: %s", shown, poptStrerror(error));
     }
 }
@@ -417,8 +421,8 @@ static void print_row(const struct option *row, FILE *to)
 
 void options_help(const struct options_program *program, FILE *to)
 {
-    fprintf(to, "Usage: ");
-    size_t indent = strlen("Usage: ") + strlen(program->name) + 1;
+    fputs(_("Usage: "), to);
+    size_t indent = strlen(_("Usage: ")) + strlen(program->name) + 1;
     fprintf(to, "%s ", program->name);
     print_wrapped(program->usage, indent, indent < HELP_COLUMN ? indent : HELP_COLUMN, to);
     if (program->summary) {
@@ -432,9 +436,9 @@ void options_help(const struct options_program *program, FILE *to)
         else
             print_row(row, to);
     }
-    print_row(&(struct option){ .name = "help", .letter = help_letter(program), .help = "show this and exit" }, to);
+    print_row(&(struct option){ .name = "help", .letter = help_letter(program), .help = _("show this and exit") }, to);
     if (program->version)
-        print_row(&(struct option){ .name = "version", .help = "show the version and exit" }, to);
+        print_row(&(struct option){ .name = "version", .help = _("show the version and exit") }, to);
     if (program->epilogue)
         fprintf(to, "\n%s\n", program->epilogue);
 }

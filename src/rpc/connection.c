@@ -54,7 +54,7 @@ void connection_unref(struct connection *connection)
 
 /* ---- what it wants; all under the mutex ---- */
 
-bool connection_has_room(const struct connection *connection)
+static bool has_room(const struct connection *connection)
 {
     const struct rpc_limits *limits = &connection->server->options.limits;
 
@@ -62,10 +62,17 @@ bool connection_has_room(const struct connection *connection)
            connection->unsent_bytes + connection->in_service_bytes < limits->unsent_bytes;
 }
 
+bool connection_takes_call(const struct connection *connection)
+{
+    const struct rpc_limits *limits = &connection->server->options.limits;
+
+    return connection->unsent_records < limits->unsent_records &&
+           connection->unsent_bytes < limits->unsent_bytes;
+}
+
 static bool wants_reading(const struct connection *connection)
 {
-    return !connection->ended && !connection->broken && !connection->paused &&
-           connection_has_room(connection) &&
+    return !connection->ended && !connection->broken && !connection->paused && has_room(connection) &&
            !atomic_load_explicit(&connection->server->stopping, memory_order_relaxed);
 }
 

@@ -124,7 +124,7 @@ void connection_served(struct connection *connection, size_t bytes, struct recor
 /* Queues a reply or a call; takes it. */
 void connection_send(struct connection *connection, struct record *record);
 /* Under the mutex: another call of ours may be queued. */
-bool connection_has_room(const struct connection *connection);
+bool connection_takes_call(const struct connection *connection);
 
 /* A call of ours, whose reply `call` waits for. False if the connection is gone; the record is taken in any case. */
 bool connection_send_call(struct connection *connection, struct record *record, struct reversed_call *call);

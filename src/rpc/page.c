@@ -14,14 +14,20 @@ enum outcome page_init(struct page *page, const struct rpc_program *program, uin
         .reply_max = reply_max,
         .clock = clock,
         .calls = calloc(program->count, sizeof *page->calls),
+        .largest = calloc(program->count, sizeof *page->largest),
     };
-    return page->calls ? OUTCOME_OK : failure_set(why, OUTCOME_NOMEM, "no memory for a program's counters");
+    if (page->calls && page->largest)
+        return OUTCOME_OK;
+    page_fini(page);
+    return failure_set(why, OUTCOME_NOMEM, "no memory for a program's counters");
 }
 
 void page_fini(struct page *page)
 {
     free(page->calls);
+    free(page->largest);
     page->calls = NULL;
+    page->largest = NULL;
 }
 
 void page_read(const struct page *page, const struct record *record, struct page_request *out)
@@ -71,8 +77,13 @@ static enum auth_stat authenticate(const struct page *page, const struct page_ca
 static void count(struct page *page, const struct rpc_call *call, int64_t began)
 {
     const struct rpc_procedure *procedure = call->procedure;
+    uint32_t number = call->header->procedure;
+    size_t size = call->reply ? call->reply->size : 0;
 
-    atomic_fetch_add_explicit(&page->calls[call->header->procedure], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&page->calls[number], 1, memory_order_relaxed);
+    /* Two at once may lose one's size: the next large reply sets it right. */
+    if (size > atomic_load_explicit(&page->largest[number], memory_order_relaxed))
+        atomic_store_explicit(&page->largest[number], size, memory_order_relaxed);
     if (call->denied || (call->reply && call->answered == GARBAGE_ARGS))
         atomic_fetch_add_explicit(&page->refused, 1, memory_order_relaxed);
     if (procedure->time_limit_ms &&
@@ -135,6 +146,14 @@ struct record *page_serve(struct page *page, const struct page_caller *caller,
     struct record *reply = transport_take_reply(&call);
     transport_fini(&call);
     return reply;
+}
+
+bool page_is_bulky(const struct page *page, uint32_t procedure)
+{
+    enum { BULKY = 64 * 1024 };
+
+    return procedure < page->program->count &&
+           atomic_load_explicit(&page->largest[procedure], memory_order_relaxed) >= BULKY;
 }
 
 uint64_t page_calls(const struct page *page, uint32_t procedure)

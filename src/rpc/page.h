@@ -28,6 +28,7 @@ struct page {
     size_t reply_max;     /* bytes of one reply, mark included */
     const struct clock *clock;
     _Atomic uint64_t *calls;  /* by procedure: those that were dispatched */
+    _Atomic size_t *largest;  /* by procedure: bytes of its largest reply so far */
     _Atomic uint64_t refused; /* version, program, procedure, credential, arguments */
     _Atomic uint64_t late;    /* took longer than the procedure's time limit */
 };
@@ -60,6 +61,9 @@ void page_read(const struct page *page, const struct record *record, struct page
  */
 struct record *page_serve(struct page *page, const struct page_caller *caller,
                           const struct page_request *request, const struct record *record);
+
+/* Whether replies of this procedure have been seen to be large. */
+bool page_is_bulky(const struct page *page, uint32_t procedure);
 
 /* Calls of one procedure so far; 0 for a number the program does not have. */
 uint64_t page_calls(const struct page *page, uint32_t procedure);

@@ -9,6 +9,7 @@ void permits_init(struct permits *permits, unsigned count, unsigned waiting_max)
     *permits = (struct permits){.free = count, .waiting_max = waiting_max};
     pthread_mutex_init(&permits->mutex, NULL);
     list_init(&permits->ready);
+    list_init(&permits->ready_bulky);
 }
 
 void permits_fini(struct permits *permits)
@@ -23,13 +24,31 @@ void permit_line_init(struct permit_line *line)
     list_init(&line->waiting);
 }
 
+static void enqueue(struct permits *permits, struct permit_job *job)
+{
+    job->number = permits->queued++;
+    list_append(job->bulky ? &permits->ready_bulky : &permits->ready, &job->link);
+}
+
+/* The first in the queue of those that may have a permit now; `all`: of all. NULL: there is none. */
+static struct permit_job *first(const struct permits *permits, bool all)
+{
+    struct permit_job *small = list_first(&permits->ready, struct permit_job, link);
+    struct permit_job *bulky = list_first(&permits->ready_bulky, struct permit_job, link);
+
+    if (!bulky || (permits->shut && !all))
+        return small;
+    return small && small->number < bulky->number ? small : bulky;
+}
+
 enum permit_answer permits_ask(struct permits *permits, struct permit_job *job, bool now)
 {
     struct permit_line *line = job->line;
 
     scoped_lock(&permits->mutex);
     bool behind = line && line->busy;
-    if (now && !behind && !permits->shut && permits->free > 0 && list_is_empty(&permits->ready)) {
+    bool may = permits->free > 0 && !(permits->shut && job->bulky) && !first(permits, false);
+    if (now && !behind && may) {
         permits->free--;
         if (line)
             line->busy = true;
@@ -38,15 +57,18 @@ enum permit_answer permits_ask(struct permits *permits, struct permit_job *job, 
     if (permits->waiting >= permits->waiting_max)
         return PERMIT_FULL;
     permits->waiting++;
-    list_append(behind ? &line->waiting : &permits->ready, &job->link);
+    if (behind)
+        list_append(&line->waiting, &job->link);
+    else
+        enqueue(permits, job);
     if (line)
         line->busy = true;
     return PERMIT_WAITS;
 }
 
-static struct permit_job *pop(struct permits *permits)
+static struct permit_job *pop(struct permits *permits, bool all)
 {
-    struct permit_job *job = list_first(&permits->ready, struct permit_job, link);
+    struct permit_job *job = first(permits, all);
 
     if (!job)
         return NULL;
@@ -58,7 +80,7 @@ static struct permit_job *pop(struct permits *permits)
 struct permit_job *permits_take(struct permits *permits)
 {
     scoped_lock(&permits->mutex);
-    struct permit_job *job = permits->free > 0 && !permits->shut ? pop(permits) : NULL;
+    struct permit_job *job = permits->free > 0 ? pop(permits, false) : NULL;
     if (job)
         permits->free--;
     return job;
@@ -72,14 +94,14 @@ static void advance(struct permits *permits, struct permit_line *line)
     line->busy = next;
     if (next) {
         list_remove(&next->link);
-        list_append(&permits->ready, &next->link);
+        enqueue(permits, next);
     }
 }
 
 /* The permit goes to the next job, or back. */
 static struct permit_job *pass_on(struct permits *permits)
 {
-    struct permit_job *next = permits->shut ? NULL : pop(permits);
+    struct permit_job *next = pop(permits, false);
 
     if (!next)
         permits->free++;
@@ -104,7 +126,7 @@ void permits_again(struct permits *permits, struct permit_job *job)
 {
     scoped_lock(&permits->mutex);
     permits->waiting++;
-    list_append(&permits->ready, &job->link);
+    enqueue(permits, job);
 }
 
 void permits_shut(struct permits *permits, bool shut)
@@ -116,7 +138,7 @@ void permits_shut(struct permits *permits, bool shut)
 bool permits_have_work(struct permits *permits)
 {
     scoped_lock(&permits->mutex);
-    return permits->free > 0 && !permits->shut && !list_is_empty(&permits->ready);
+    return permits->free > 0 && first(permits, false);
 }
 
 unsigned permits_waiting(struct permits *permits)
@@ -128,7 +150,7 @@ unsigned permits_waiting(struct permits *permits)
 struct permit_job *permits_drop(struct permits *permits)
 {
     scoped_lock(&permits->mutex);
-    struct permit_job *job = pop(permits);
+    struct permit_job *job = pop(permits, true);
     if (job && job->line)
         advance(permits, job->line);
     return job;

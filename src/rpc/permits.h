@@ -11,8 +11,8 @@
  * the order they asked. A job that stands behind another of its line takes no
  * permit. What stands in the queues is bounded in number.
  *
- * Shut, nobody gets a permit: what asks waits. So the server holds back while too
- * many bytes of replies are unsent.
+ * Shut, no *bulky* job gets a permit (one whose reply may be large): what asks
+ * waits. So the server holds back while too many bytes of replies are unsent.
  *
  * Any thread. The mutex is taken alone, or under a connection's; nothing is called
  * under it.
@@ -23,6 +23,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct permit_line {
     bool busy;           /* one of its jobs is being served, or is in the queue */
@@ -33,14 +34,17 @@ struct permit_line {
 struct permit_job {
     struct list link;
     struct permit_line *line; /* NULL: no order to keep */
+    bool bulky;
+    uint64_t number; /* in the queue: who came first */
 };
 
 struct permits {
     pthread_mutex_t mutex; /* guards what follows, and all lines */
     bool shut;
     unsigned free;
-    unsigned waiting, waiting_max; /* jobs in `ready` and in the lines */
-    struct list ready;
+    unsigned waiting, waiting_max; /* jobs in both queues and in the lines */
+    struct list ready, ready_bulky;
+    uint64_t queued; /* jobs so far */
 };
 
 void permits_init(struct permits *permits, unsigned count, unsigned waiting_max);

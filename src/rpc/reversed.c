@@ -190,7 +190,7 @@ static enum outcome target_of(struct connection *connection, struct message_targ
     scoped_lock(&connection->mutex);
     if (connection->broken || !connection->attached)
         return failure_set(why, OUTCOME_ABSENT, "the connection takes no calls (any more)");
-    if (!connection_has_room(connection))
+    if (!connection_takes_call(connection))
         return failure_set(why, OUTCOME_LIMIT, "too much is unsent on the connection");
     target->program = connection->attached_program;
     target->version = connection->attached_version;
@@ -256,7 +256,8 @@ static void probed(void *context, enum outcome outcome, XDR *reply)
     struct connection *connection = context;
 
     (void)reply;
-    if (outcome == OUTCOME_TIMEOUT)
+    /* While its own calls are served it may not be read: then its answer has perhaps come, and is not seen. */
+    if (outcome == OUTCOME_TIMEOUT && connection_is_quiet(connection))
         connection_break(connection);
     connection_unref(connection);
 }

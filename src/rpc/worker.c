@@ -96,7 +96,10 @@ static size_t take_charge(struct connection *connection, const struct record *re
 
     atomic_store_explicit(&connection->charge, 0, memory_order_relaxed);
     atomic_store_explicit(&connection->record_since, 0, memory_order_relaxed);
-    intake_give(&connection->server->intake, &charge, record->capacity);
+    if (charge > record->capacity) {
+        intake_give(&connection->server->intake, &charge, record->capacity);
+        pause_resume_one(&connection->server->memory_pause);
+    }
     return charge;
 }
 
@@ -127,7 +130,8 @@ static struct job *job_new(struct connection *connection, const struct page_requ
     if (!job)
         return NULL;
     *job = (struct job){
-        .permit = {.line = request->procedure->ordered ? &connection->line : NULL},
+        .permit = {.line = request->procedure->ordered ? &connection->line : NULL,
+                   .bulky = page_is_bulky(&connection->server->page, request->header.procedure)},
         .connection = connection_ref(connection),
         .record = record,
         .charge = charge,
@@ -148,6 +152,13 @@ static struct permit_job *serve_one(struct rpc_server *server, struct job *job)
 
     if (connection_park(connection, job))
         return permits_yield(&server->permits);
+    if (!job->permit.bulky && atomic_load(&server->shut) &&
+        page_is_bulky(&server->page, job->request.header.procedure)) {
+        /* It has shown only since it came how large its replies are. */
+        job->permit.bulky = true;
+        permits_again(&server->permits, &job->permit);
+        return permits_yield(&server->permits);
+    }
     if (!connection_is_broken(connection) && !atomic_load(&server->quitting))
         reply = page_serve(&server->page, &caller, &job->request, job->record);
     struct permit_job *next = permits_done(&server->permits, &job->permit);

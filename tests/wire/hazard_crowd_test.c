@@ -256,7 +256,7 @@ static void test_resets(void **state)
     size_t before = resident_bytes();
     connect_and_reset(3000);
     wait_until_empty();
-    assert_true(resident_grew_less(before, 2 << 20));
+    assert_true(resident_grew_less(before, 8 << 20)); /* libtirpc: 61 MB */
     assert_true(slowest_null(&small.tcp, SMALL_PROGRAM, 10) <= NULL_MS * slowness());
     small_server_stop(&small);
 }

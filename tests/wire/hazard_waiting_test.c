@@ -174,6 +174,35 @@ static void test_lines(void **state)
     permits_fini(&permits);
 }
 
+/* Shut, bulky ones wait, others do not; open again, who came first is first. */
+static void test_shut(void **state)
+{
+    struct permits permits;
+    struct permit_job jobs[4] = {{.bulky = true}, {.bulky = false}, {.bulky = true}, {.bulky = false}};
+
+    (void)state;
+    permits_init(&permits, 1, 10);
+    permits_shut(&permits, true);
+    assert_int_equal(permits_ask(&permits, &jobs[0], true), PERMIT_WAITS);
+    assert_false(permits_have_work(&permits));
+    assert_int_equal(permits_ask(&permits, &jobs[1], true), PERMIT_YES);
+    assert_int_equal(permits_ask(&permits, &jobs[2], true), PERMIT_WAITS);
+    assert_int_equal(permits_ask(&permits, &jobs[3], true), PERMIT_WAITS);
+    assert_ptr_equal(permits_done(&permits, &jobs[1]), &jobs[3]);
+    assert_null(permits_done(&permits, &jobs[3]));
+    permits_shut(&permits, false);
+    assert_true(permits_have_work(&permits));
+    assert_ptr_equal(permits_take(&permits), &jobs[0]);
+    /* One that yields comes in again behind the others. */
+    assert_ptr_equal(permits_yield(&permits), &jobs[2]);
+    permits_again(&permits, &jobs[0]);
+    assert_ptr_equal(permits_done(&permits, &jobs[2]), &jobs[0]);
+    permits_shut(&permits, true);
+    assert_null(permits_done(&permits, &jobs[0]));
+    assert_int_equal(permits_waiting(&permits), 0);
+    permits_fini(&permits);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_gone_while_waiting),
         cmocka_unit_test(test_stop_in_time),
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_shut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

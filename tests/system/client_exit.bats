@@ -42,7 +42,7 @@ END
     serve --reserve 1M
     head -c 20000000 /dev/zero >large
     exits 8 fileshare-client put large
-    grep -qE '^put: large: .*room' said.err
+    grep -qE '^put: large: .*needs [0-9.]+ MiB.*has ' said.err
     exits 8 fileshare-client put - --as piped <large
     for i in $(seq 64); do echo "interest *$i --for 1h"; done | fileshare-client -b - >/dev/null
     exits 8 fileshare-client interest '*65' --for 1h

@@ -60,6 +60,22 @@ END
 END
 }
 
+@test "while another process holds the mailbox the prompt works without notices" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    serve
+    begin listener listen
+    until_true 20 called_back listener
+    echo x >x
+    printf 'put x\nls\n' | fileshare-client >out 2>err
+    [ "$(cat out)" = $'x: stored, 2 B\nx' ]
+    says "$pid" err
+    kill -HUP "$pid"
+    ends 129 "$pid"
+    stop_server
+END
+}
+
 @test "on a terminal: prompt, notices between the lines, Ctrl-C, progress" {
     in_world <<'END'
     source "$FILESHARE_SOURCE/tests/system/client.bash"
@@ -87,7 +103,7 @@ END
     until_true 20 shows ' ms$'
     keys 'help' Enter
     until_true 20 shows '^  disconnect '
-    keys 'quit' Enter
+    keys C-d
     until_true 20 shows '^exit=0$'
     screen
     tmux -L test kill-server

@@ -43,11 +43,12 @@ static bool may_come_back(enum fileshare_status status)
 }
 
 /* Tries again with --retry-for, as long as it says. */
-static enum fileshare_status open_patiently(struct client *client, struct fileshare_error *error)
+static enum fileshare_status open_patiently(const struct client *client, struct fileshare **out,
+                                            struct fileshare_error *error)
 {
     int64_t until = clock_elapsed(clock_system()) + (int64_t)client->options.retry_seconds * CLOCK_SECOND;
     for (int pause = RETRY_FIRST_MS;; pause = pause * 2 < RETRY_LAST_MS ? pause * 2 : RETRY_LAST_MS) {
-        enum fileshare_status status = fileshare_open(&client->options, &client->session, error);
+        enum fileshare_status status = fileshare_open(&client->options, out, error);
         bool late = clock_elapsed(clock_system()) + (int64_t)pause * 1000000 > until;
         if (!client->persistent || late || !may_come_back(status))
             return status;
@@ -57,23 +58,33 @@ static enum fileshare_status open_patiently(struct client *client, struct filesh
     }
 }
 
-enum exit_code client_connect(struct client *client)
+enum exit_code client_open(struct client *client, struct fileshare **out)
 {
     struct fileshare_error error = {.text = ""};
-    client_disconnect(client);
-    enum fileshare_status status = open_patiently(client, &error);
+    enum fileshare_status status = open_patiently(client, out, &error);
     if (status == FILESHARE_OK) {
-        interrupt_add(client->session);
+        interrupt_add(*out);
         return EXIT_DONE;
     }
     enum exit_code code = client_told(client, NULL, status, &error);
     return status == FILESHARE_TIMEOUT ? EXIT_UNREACHABLE : code;
 }
 
+void client_close(struct fileshare *session)
+{
+    interrupt_remove(session);
+    fileshare_close(session);
+}
+
+enum exit_code client_connect(struct client *client)
+{
+    client_disconnect(client);
+    return client_open(client, &client->session);
+}
+
 void client_disconnect(struct client *client)
 {
-    interrupt_remove(client->session);
-    fileshare_close(client->session);
+    client_close(client->session);
     client->session = NULL;
 }
 

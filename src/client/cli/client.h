@@ -52,9 +52,13 @@ void client_fini(struct client *client); /* closes the session */
  * after it was told. At the prompt it is not opened by itself.
  */
 enum exit_code client_ready(struct client *client);
-/* Opens one; told if it fails. */
+/* Opens it anew; told if it fails. */
 enum exit_code client_connect(struct client *client);
 void client_disconnect(struct client *client);
+
+/* Another session with the same server, which signals stop, too; told if it fails. */
+enum exit_code client_open(struct client *client, struct fileshare **out);
+void client_close(struct fileshare *session); /* NULL is fine */
 
 /*
  * Tells on standard error what is wrong, and returns `code`. `item` (may be

@@ -1,5 +1,5 @@
 /*
- * interrupt: Ctrl-C and SIGTERM.
+ * interrupt: Ctrl-C, SIGTERM, and SIGHUP where it is not ignored.
  *
  * The first signal stops what the sessions that were added are doing
  * (fileshare_stop), so that they end in good order: interests are cancelled,

@@ -160,8 +160,11 @@ static enum exit_code loop(struct notices *notices, struct lines *lines)
         show_prompt(notices, true);
         enum outcome outcome = lines_next(lines, &line, &why);
         show_prompt(notices, false);
-        if (outcome == OUTCOME_ABSENT)
+        if (outcome == OUTCOME_ABSENT) {
+            if (notices->terminal)
+                putchar('\n'); /* Ctrl-D leaves the cursor behind the prompt */
             break;
+        }
         if (outcome == OUTCOME_OK)
             code = run_line(notices->client, line, code);
         else if (outcome != OUTCOME_STOPPED)

@@ -2,7 +2,6 @@
 #include "client/cli/command.h"
 #include "client/cli/events.h"
 #include "client/cli/fetch.h"
-#include "client/cli/interrupt.h"
 #include "client/cli/translate.h"
 
 #include "base/scoped.h"
@@ -20,21 +19,14 @@ struct waiting {
 
 static void waiting_fini(struct waiting *waiting)
 {
-    interrupt_remove(waiting->downloads);
-    fileshare_close(waiting->downloads);
+    client_close(waiting->downloads);
 }
 
 static enum exit_code download(struct waiting *waiting, const struct fileshare_entry *entry)
 {
-    struct fileshare_error error = {.text = ""};
-    if (!waiting->downloads) {
-        enum fileshare_status status = fileshare_open(&waiting->client->options, &waiting->downloads, &error);
-        if (status != FILESHARE_OK)
-            return client_told(waiting->client, entry->name, status, &error);
-        interrupt_add(waiting->downloads);
-    }
+    enum exit_code code = waiting->downloads ? EXIT_DONE : client_open(waiting->client, &waiting->downloads);
     const struct fetch fetch = {.client = waiting->client, .session = waiting->downloads, .quiet = true};
-    return fetch_one(&fetch, entry->name, &entry->version);
+    return code == EXIT_DONE ? fetch_one(&fetch, entry->name, &entry->version) : code;
 }
 
 /* The line of an arrival is printed when its file is there. */

@@ -118,6 +118,25 @@ static void renewing(void **state)
     assert_int_equal(rows[0].state, STORE_OVER);
 }
 
+/* Told by a renewal, an arrival is not told again by the fan_out that comes after it. */
+static void told_by_a_renewal(void **state)
+{
+    struct subject *s = *state;
+    struct id box = id_random(), op = id_random();
+    struct store_event found[4];
+    uint32_t left;
+    bool more;
+    struct id f = wait_for(s, &box, "f", 10, true);
+    assert_ok(put(s, &bob, "f", "1", NULL));
+    assert_ok(replace(s, &bob, "f", "2", NULL));
+    assert_ok(renew(s, &alice, &op, &box, &f, 20, &left));
+    assert_int_equal(events(s, &box, 0, found, 4, &more), 2);
+    events(s, &box, found[0].number, found, 4, &more);
+    fan_out(s);
+    assert_int_equal(events(s, &box, 0, found, 4, &more), 1);
+    assert_int_equal(found[0].number, 2);
+}
+
 /* Time passes while the store is closed, and never goes back. */
 static void time_over_a_restart(void **state)
 {
@@ -343,6 +362,7 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(expired_is_told),
     SUBJECT_TEST(arrival_before_expiry),
     SUBJECT_TEST(renewing),
+    SUBJECT_TEST(told_by_a_renewal),
     SUBJECT_TEST(time_over_a_restart),
     SUBJECT_TEST(idle_upload_is_dropped),
     SUBJECT_TEST(kept_versions_go),

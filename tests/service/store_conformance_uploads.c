@@ -222,6 +222,22 @@ static void upload_limits(void **state)
     assert_outcome(begin(s, &bob, &huge, &st), OUTCOME_NOSPACE);
 }
 
+/* Room that was promised to one upload is not promised to another. */
+static void room_is_promised_once(void **state)
+{
+    struct subject *s = *state;
+    struct store_health health;
+    struct store_upload_state st;
+    struct store_upload_begin first = begin_of("a"), second = begin_of("b");
+    assert_ok(CERTAIN(s->acts->health(s->store, &health, &store_why)));
+    first.size_known = second.size_known = true;
+    first.size = second.size = health.free_bytes / 5 * 3;
+    assert_ok(begin(s, &alice, &first, &st));
+    assert_outcome(begin(s, &alice, &second, &st), OUTCOME_NOSPACE);
+    assert_ok(abort_upload(s, &alice, &first.upload));
+    assert_ok(begin(s, &alice, &second, &st));
+}
+
 /* An orderly stop loses none of an upload's bytes. */
 static void upload_outlives_a_restart(void **state)
 {
@@ -266,6 +282,7 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(aborted_upload_is_gone),
     SUBJECT_TEST(conditions_early_and_late),
     SUBJECT_TEST(upload_limits),
+    SUBJECT_TEST(room_is_promised_once),
     SUBJECT_TEST(upload_outlives_a_restart),
 };
 

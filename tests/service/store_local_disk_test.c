@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,36 @@ static void refused_commit(void **state)
     free(bytes);
 }
 
+static void *put_one_name(void *argument)
+{
+    struct subject *s = argument;
+    struct store_entry entry;
+    struct failure why;
+    struct store_put p = {.op = id_random(), .name = "f", .content = "x", .size = 1};
+    for (int i = 0; i < 20; i++)
+        if (s->acts->put(s->store, &alice, &p, &entry, &why) != OUTCOME_UNKNOWN)
+            return s;
+    return NULL;
+}
+
+/* Nothing was committed, so nobody may be told that the name is taken. */
+static void refusals_fail_with_the_commit(void **state)
+{
+    struct subject *s = *state;
+    pthread_t threads[32];
+    void *wrong;
+    disk.refuse = "fileshare.db-wal";
+    for (int i = 0; i < 32; i++)
+        pthread_create(&threads[i], NULL, put_one_name, s);
+    for (int i = 0; i < 32; i++) {
+        pthread_join(threads[i], &wrong);
+        assert_null(wrong);
+    }
+    disk.refuse = NULL;
+    assert_outcome(stat_name(s, "f", NULL), OUTCOME_ABSENT);
+    assert_ok(put(s, &alice, "f", "x", NULL));
+}
+
 /* What a full disk left behind the held bytes is no part of the file. */
 static void full_disk(void **state)
 {
@@ -268,9 +299,8 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DISK_TEST(order_of_a_publish),
-        DISK_TEST(refused_sync_of_content),
-        DISK_TEST(refused_commit),
+        DISK_TEST(order_of_a_publish), DISK_TEST(refused_sync_of_content),
+        DISK_TEST(refused_commit),     DISK_TEST(refusals_fail_with_the_commit),
         DISK_TEST(full_disk),
     };
     return cmocka_run_group_tests_name("store: local, the disk", tests, NULL, NULL);

@@ -146,6 +146,64 @@ static void every_waiter_hears_once(void **state)
     free(waiters);
 }
 
+/* ---- content and names that change under those who look ---- */
+
+static void *replace_some(void *argument)
+{
+    struct publishing *p = argument;
+    struct failure why;
+    uint8_t *bytes = calloc(1, 20000);
+    for (unsigned i = 0; !*p->stop; i++) {
+        char name[16];
+        struct store_entry entry;
+        name_of(i % 7, name);
+        struct store_put put = {.op = id_random(), .name = name, .content = bytes, .size = 20000};
+        put.condition.replace = true;
+        assert_int_equal(p->s->acts->put(p->s->store, &root, &put, &entry, &why), OUTCOME_OK);
+    }
+    free(bytes);
+    return NULL;
+}
+
+/* Content that is being made is no orphan; a name that is replaced while it is looked at is present once. */
+static void replaced_under_the_eyes(void **state)
+{
+    struct subject *s = *state;
+    atomic_bool stop = false;
+    struct publishing publishers[2] = {{s, 0, &stop}, {s, 1, &stop}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, replace_some, &publishers[i]);
+    for (int round = 0; round < 60; round++) {
+        struct store_entry there[NAMES];
+        struct store_registration made;
+        struct failure why;
+        struct store_interest_add add = {
+            .mailbox = id_random(),
+            .interest = id_random(),
+            .glob = true,
+            .pattern = "n/*",
+            .seconds = 100,
+            .present = true,
+        };
+        assert_int_equal(s->acts->interest_add(s->store, &alice, &add, there, NAMES, &made, &why),
+                         OUTCOME_OK);
+        for (size_t i = 0; i < made.present; i++)
+            for (size_t k = 0; k < i; k++)
+                assert_string_not_equal(there[i].name, there[k].name);
+        if (round % 20 == 0) {
+            step(s, 86401); /* the folders of blobs are looked through again */
+            sweep(s, NULL, NULL);
+        }
+    }
+    stop = true;
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    struct store_audit audit;
+    assert_ok(s->acts->audit(s->store, true, &audit, &store_why));
+    assert_int_equal(audit.missing_blobs + audit.wrong_sizes + audit.wrong_digests, 0);
+}
+
 /* ---- shared commits ---- */
 
 struct putting {
@@ -282,9 +340,8 @@ static void one_upload_many_writers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        THREAD_TEST(every_waiter_hears_once),
-        THREAD_TEST(acts_share_commits),
-        THREAD_TEST(repeats_join),
+        THREAD_TEST(every_waiter_hears_once), THREAD_TEST(replaced_under_the_eyes),
+        THREAD_TEST(acts_share_commits),      THREAD_TEST(repeats_join),
         THREAD_TEST(one_upload_many_writers),
     };
     return cmocka_run_group_tests_name("store: local, many threads", tests, NULL, NULL);

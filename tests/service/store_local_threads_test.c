@@ -160,6 +160,11 @@ static void *replace_some(void *argument)
         struct store_put put = {.op = id_random(), .name = name, .content = bytes, .size = 20000};
         put.condition.replace = true;
         assert_int_equal(p->s->acts->put(p->s->store, &root, &put, &entry, &why), OUTCOME_OK);
+        struct store_read *read = NULL;
+        enum outcome outcome = p->s->acts->read_open(p->s->store, name, &put.op, &read, &entry, &why);
+        assert_true(outcome == OUTCOME_OK ||
+                    outcome == OUTCOME_STALE); /* replaced, and a day passed: but never CORRUPT */
+        p->s->acts->read_close(read);
     }
     free(bytes);
     return NULL;

@@ -87,7 +87,7 @@ static void dispatch(struct svc_req *request, SVCXPRT *transport)
 static const struct rpc_procedure procedures[FSPROC_DOWNLOAD + 1] = {
     [FSPROC_NULL] = {.label = "null", .anonymous = true},
     [FSPROC_UPLOAD_DATA] = {.label = "upload_data", .writes = true, .may_wait = true, .ordered = true},
-    [FSPROC_DOWNLOAD] = {.label = "download", .may_wait = true},
+    [FSPROC_DOWNLOAD] = {.label = "download", .may_wait = true, .ordered = true},
 };
 static const struct rpc_program program = {FILESHARE_PROG, FILESHARE_V1, procedures, FSPROC_DOWNLOAD + 1,
                                            dispatch};

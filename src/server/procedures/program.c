@@ -19,7 +19,7 @@ static const struct rpc_procedure procedures[] = {
     {"upload_data",           true,   true,   true,  true,   false,     BULK_MS},
     {"upload_commit",         true,   true,   true,  true,   false,     BULK_MS},
     {"upload_abort",          true,   true,   true,  true,   false,     DISK_MS},
-    {"download",              false,  true,   false, true,   false,     BULK_MS},
+    {"download",              false,  true,   true,  true,   false,     BULK_MS},
     {"list",                  false,  true,   false, true,   false,     DISK_MS},
     {"stat",                  false,  true,   false, true,   false,     DISK_MS},
     {"remove",                true,   true,   false, true,   false,     DISK_MS},

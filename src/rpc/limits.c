@@ -34,6 +34,7 @@ struct rpc_limits rpc_limits_default(void)
         .record_anonymous_max = 65536,
         .in_flight_bytes = 32 << 20,
         .in_flight_reserve_bytes = 16 << 20,
+        .spare_files = DESCRIPTORS_SPARED,
         .turn_records = 16,
         .turn_bytes = 2 << 20,
         .unsent_records = 64,
@@ -47,12 +48,12 @@ struct rpc_limits rpc_limits_default(void)
 }
 
 /* All descriptors that we may have; what is left of them for connections. */
-static unsigned connections_possible(void)
+static unsigned connections_possible(unsigned spare)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return 1024 - DESCRIPTORS_SPARED;
+        return 512;
     if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -60,8 +61,7 @@ static unsigned connections_possible(void)
     }
     if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > CONNECTIONS_MAX)
         return CONNECTIONS_MAX;
-    return limit.rlim_cur > 2 * DESCRIPTORS_SPARED ? (unsigned)limit.rlim_cur - DESCRIPTORS_SPARED
-                                                   : (unsigned)(limit.rlim_cur + 1) / 2;
+    return limit.rlim_cur > 2 * (rlim_t)spare ? (unsigned)limit.rlim_cur - spare : (unsigned)(limit.rlim_cur + 1) / 2;
 }
 
 #define FILL(member)                          \
@@ -75,6 +75,7 @@ static void fill(struct rpc_limits *limits)
     const struct rpc_limits defaults = rpc_limits_default();
 
     FILL(workers);
+    FILL(spare_files);
     FILL(record_max);
     FILL(record_anonymous_max);
     FILL(in_flight_bytes);
@@ -92,9 +93,9 @@ static void fill(struct rpc_limits *limits)
 
 enum outcome limits_resolve(struct rpc_limits *limits, struct failure *why)
 {
-    unsigned possible = connections_possible();
-
     fill(limits);
+    unsigned possible = connections_possible(limits->spare_files);
+
     if (limits->permits == 0)
         limits->permits = limits->workers > WORKERS_FREE ? limits->workers - WORKERS_FREE : 1;
     if (limits->connections == 0 || limits->connections > CONNECTIONS_MAX)

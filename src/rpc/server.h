@@ -32,7 +32,8 @@
 struct rpc_limits {
     unsigned workers;                 /* threads */
     unsigned permits;                 /* of them, how many may wait for the store at once (workers - 2) */
-    unsigned connections;             /* 0: what RLIMIT_NOFILE (raised to hard) leaves, less 256 */
+    unsigned connections;             /* 0: what RLIMIT_NOFILE (raised to hard) leaves, less spare_files */
+    unsigned spare_files;             /* descriptors left for files, rpcbind, calls back: 256, and what the owner knows of */
     unsigned connections_per_address; /* 0: a quarter of it; per uid on Unix sockets */
     size_t record_max;                /* bytes */
     size_t record_anonymous_max;      /* the same, before the caller is identified */

@@ -169,6 +169,7 @@ static enum outcome finish_engine(struct config *config, struct failure *why)
 {
     struct rpc_limits *engine = &config->engine;
 
+    engine->spare_files += config->sender.connections + config->store_limits.open_reads;
     if (engine->permits == 0)
         engine->permits = engine->workers - 2;
     if (engine->permits > engine->workers - 2)

@@ -177,7 +177,7 @@ struct fileshare *daemon_session(const struct daemon *daemon, const char *server
 
 uint8_t *pattern_bytes(size_t size, unsigned seed)
 {
-    uint8_t *bytes = malloc(size + 1);
+    uint8_t *bytes = calloc(1, size + 1);
     uint64_t word = seed + UINT64_C(0x9e3779b97f4a7c15);
     assert_non_null(bytes);
     for (size_t i = 0; i < size; i++) {

@@ -34,6 +34,8 @@ struct proxy {
     struct relay relays[RELAYS_MAX];
     unsigned cuts_left, cuts, connections;
     uint64_t after_sent, after_received;
+    bool refuses;
+    uint32_t interest_seconds; /* 0: as the server says */
 };
 
 static int connect_to(uint16_t port)
@@ -61,10 +63,24 @@ static bool is_due(struct proxy *proxy, uint64_t sent, uint64_t received)
     return due;
 }
 
-static ssize_t move(int from, int to)
+/* The first reply of a connection is that of HELLO, whose last words are five limits. */
+static void change_hello(struct proxy *proxy, char *record, ssize_t size)
+{
+    enum { FROM_END = 12 };
+    pthread_mutex_lock(&proxy->lock);
+    uint32_t word = htonl(proxy->interest_seconds);
+    pthread_mutex_unlock(&proxy->lock);
+    if (word != 0 && size > FROM_END)
+        memcpy(record + size - FROM_END, &word, sizeof word);
+}
+
+/* `greets`: what is moved is the reply to HELLO. */
+static ssize_t move(struct proxy *proxy, int from, int to, bool greets)
 {
     char buffer[BUFFER];
     ssize_t got = recv(from, buffer, sizeof buffer, 0);
+    if (greets)
+        change_hello(proxy, buffer, got);
     for (ssize_t done = 0; done < got;) {
         ssize_t put = send(to, buffer + done, (size_t)(got - done), MSG_NOSIGNAL);
         if (put <= 0)
@@ -85,7 +101,7 @@ static void *relay_run(void *argument)
         for (int i = 0; i < 2 && alive; i++) {
             if (polls[i].revents == 0)
                 continue;
-            ssize_t count = move(polls[i].fd, polls[1 - i].fd);
+            ssize_t count = move(relay->proxy, polls[i].fd, polls[1 - i].fd, i == 1 && moved[1] == 0);
             alive = count > 0;
             if (alive)
                 moved[i] += (uint64_t)count;
@@ -113,7 +129,7 @@ static void relay_start(struct proxy *proxy, int client)
 {
     int server = connect_to(proxy->target);
     pthread_mutex_lock(&proxy->lock);
-    struct relay *relay = server >= 0 ? free_place(proxy) : NULL;
+    struct relay *relay = server >= 0 && !proxy->refuses ? free_place(proxy) : NULL;
     if (relay) {
         if (relay->used)
             pthread_join(relay->thread, NULL);
@@ -171,6 +187,15 @@ void proxy_cut_all(struct proxy *proxy)
     pthread_mutex_unlock(&proxy->lock);
 }
 
+void proxy_refuse(struct proxy *proxy, bool refuse)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->refuses = refuse;
+    pthread_mutex_unlock(&proxy->lock);
+    if (refuse)
+        proxy_cut_all(proxy);
+}
+
 void proxy_free(struct proxy *proxy)
 {
     if (write(proxy->stop[1], "", 1) == 1)
@@ -197,6 +222,13 @@ void proxy_plan(struct proxy *proxy, unsigned cuts, uint64_t after_sent, uint64_
     proxy->cuts_left = cuts;
     proxy->after_sent = after_sent;
     proxy->after_received = after_received;
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_shorten_interests(struct proxy *proxy, uint32_t seconds)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->interest_seconds = seconds;
     pthread_mutex_unlock(&proxy->lock);
 }
 

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct proxy;
@@ -21,5 +22,9 @@ const char *proxy_address(const struct proxy *proxy); /* "127.0.0.1:port" */
 void proxy_plan(struct proxy *proxy, unsigned cuts, uint64_t after_sent, uint64_t after_received);
 unsigned proxy_cuts(struct proxy *proxy);
 unsigned proxy_connections(struct proxy *proxy);
+/* Later connections are greeted with this `interest_seconds_max`. */
+void proxy_shorten_interests(struct proxy *proxy, uint32_t seconds);
+/* Cuts every connection there is now, and any that is made until it is told otherwise. */
+void proxy_refuse(struct proxy *proxy, bool refuse);
 /* Cuts every connection there is now. */
 void proxy_cut_all(struct proxy *proxy);

@@ -157,6 +157,18 @@ static void test_get_to_a_closed_pipe(void **state)
     get_ok(session, "closed", bytes, LARGE);
 }
 
+/* A full disk of ours is no matter of the server's. */
+static void test_get_to_a_full_disk(void **state)
+{
+    (void)state;
+    int fd = open("/dev/full", O_WRONLY);
+    struct fileshare_get get = {.name = "closed", .fd = fd, .label = "the disk"};
+    struct fileshare_error error = {0};
+    assert_int_equal(fileshare_get(session, &get, NULL, &error), FILESHARE_LOCAL);
+    assert_non_null(strstr(error.text, "the disk"));
+    close(fd);
+}
+
 /* ---- what is there already ---- */
 
 static void test_unchanged_and_replace(void **state)
@@ -503,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_unix_socket),
         cmocka_unit_test(test_pipe),
         cmocka_unit_test(test_get_to_a_closed_pipe),
+        cmocka_unit_test(test_get_to_a_full_disk),
         cmocka_unit_test(test_unchanged_and_replace),
         cmocka_unit_test(test_names_that_cannot_be),
         cmocka_unit_test(test_get_to),

@@ -343,6 +343,93 @@ static void test_connection_is_cut(void **state)
     proxy_free(proxy);
 }
 
+/* ---- interests are short, and renewed ---- */
+
+struct counter {
+    const char *label;
+    uint64_t amount;
+};
+
+static void take_counter(void *context, const char *label, uint64_t amount)
+{
+    struct counter *counter = context;
+    if (strcmp(label, counter->label) == 0)
+        counter->amount = amount;
+}
+
+static uint64_t counted(const char *label)
+{
+    struct counter counter = {.label = label, .amount = UINT64_MAX};
+    assert_int_equal(fileshare_counters(putter, take_counter, &counter, NULL), FILESHARE_OK);
+    assert_true(counter.amount != UINT64_MAX);
+    return counter.amount;
+}
+
+static void until_counted(const char *label, uint64_t least)
+{
+    int64_t deadline = milliseconds() + (int64_t)15000 * slowness();
+    while (counted(label) < least) {
+        if (milliseconds() > deadline)
+            fail_msg("%s did not come to %llu", label, (unsigned long long)least);
+        usleep(20000);
+    }
+}
+
+/* Through a proxy that makes the interests short. */
+static struct waiter short_waiter(struct proxy *proxy, const char *name, uint32_t interest_seconds)
+{
+    struct waiter waiter = waiter_for(name, false, 0);
+    fileshare_close(waiter.session);
+    proxy_shorten_interests(proxy, interest_seconds);
+    waiter.session = daemon_session(&server, proxy_address(proxy), 30);
+    return waiter;
+}
+
+static void test_renewed(void **state)
+{
+    (void)state;
+    struct proxy *proxy = proxy_new(server.port);
+    struct waiter waiter = short_waiter(proxy, "renewed", 3);
+    uint64_t registered = counted("calls.register_interest"), renewed = counted("calls.renew_interest");
+    begin_wait(&waiter);
+    until_counted("calls.renew_interest", renewed + 4); /* longer than the interest lives */
+    assert_int_equal(counted("calls.register_interest"), registered + 1);
+    put_ok(putter, "renewed", "x", 1);
+    end_wait(&waiter, FILESHARE_OK, 1);
+    assert_string_not_equal(waiter.heard[0].route, "present");
+    fileshare_close(waiter.session);
+    proxy_free(proxy);
+}
+
+/* The interest runs out while nobody can renew it; what came by then is told, too. */
+static void run_out(const char *name, bool put_meanwhile)
+{
+    struct proxy *proxy = proxy_new(server.port);
+    struct waiter waiter = short_waiter(proxy, name, 1);
+    begin_wait(&waiter);
+    until(&waiter.routes, 1, "a way back");
+    uint64_t registered = counted("calls.register_interest");
+    proxy_refuse(proxy, true);
+    until(&waiter.lost, 1, "the loss");
+    sleep(2);
+    if (put_meanwhile)
+        put_ok(putter, name, "x", 1);
+    proxy_refuse(proxy, false);
+    until_counted("calls.register_interest", registered + 1);
+    if (!put_meanwhile)
+        put_ok(putter, name, "x", 1);
+    end_wait(&waiter, FILESHARE_OK, 1);
+    fileshare_close(waiter.session);
+    proxy_free(proxy);
+}
+
+static void test_run_out(void **state)
+{
+    (void)state;
+    run_out("out/after", false);
+    run_out("out/meanwhile", true);
+}
+
 static void test_nonsense(void **state)
 {
     (void)state;
@@ -372,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_stop_against_arrival),
         cmocka_unit_test(test_server_restarts),
         cmocka_unit_test(test_connection_is_cut),
+        cmocka_unit_test(test_renewed),
+        cmocka_unit_test(test_run_out),
         cmocka_unit_test(test_nonsense),
     };
     return cmocka_run_group_tests(tests, begin, end);

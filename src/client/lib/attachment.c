@@ -39,7 +39,7 @@ static enum outcome start(struct fileshare *session, struct attachment *attachme
     enum outcome outcome = mailbox_hold(session->state_folder, &session->greeting.instance,
                                         &attachment->mailbox, why);
     if (outcome != OUTCOME_OK)
-        return outcome;
+        return translate_here(outcome, why);
     attachment->shown = attachment->mailbox.shown;
     struct keeper_options options = {
         .target = &session->target,

@@ -170,8 +170,7 @@ static enum outcome take_answer(struct receipt *receipt, const fs_download *answ
     uint64_t left = receipt->entry.size - asked.offset;
     size_t due = left < asked.count ? (size_t)left : asked.count;
     if (got > due || (got == 0 && due > 0))
-        return failure_set(why, OUTCOME_PROTOCOL,
-                           "%s: the server sends %zu bytes where %zu were asked for",
+        return failure_set(why, OUTCOME_PROTOCOL, "%s: the server sends %zu bytes where %zu were asked for",
                            receipt->download->subject, got, due);
     outcome = take_bytes(receipt, &answer->content, why);
     if (outcome != OUTCOME_OK)
@@ -185,10 +184,9 @@ static enum outcome answer_outcome(const struct receipt *receipt, const fs_downl
                                    struct failure *why)
 {
     if (res->status == FS_STALE)
-        return failure_set(
-            why, OUTCOME_STALE,
-            "%s: that version is no longer kept by the server; the newest may be another",
-            receipt->download->subject);
+        return failure_set(why, OUTCOME_STALE,
+                           "%s: that version is no longer kept by the server; the newest may be another",
+                           receipt->download->subject);
     return translate_outcome(res->status, &res->fs_download_res_u.failure.reason, receipt->download->subject,
                              why);
 }
@@ -199,10 +197,8 @@ static enum outcome take_reply(struct receipt *receipt, struct failure *why)
     fs_download_res res = {0};
     enum outcome outcome = rpc_client_await(flights->client, flights_oldest(flights)->pending,
                                             (xdrproc_t)xdr_fs_download_res, &res, why);
-    if (outcome == OUTCOME_OK) {
-        receipt->download->session->served = true;
+    if (outcome == OUTCOME_OK)
         outcome = answer_outcome(receipt, &res, why);
-    }
     if (outcome == OUTCOME_OK)
         outcome = take_answer(receipt, &res.fs_download_res_u.download, why);
     xdr_free((xdrproc_t)xdr_fs_download_res, &res);

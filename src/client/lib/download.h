@@ -12,10 +12,10 @@
 
 struct download {
     struct fileshare *session;
-    const char *name;  /* checked */
-    const char *subject;   /* the name as it is shown, for failures */
-    const char *label; /* of the descriptor, for failures */
-    struct id version; /* none: the newest */
+    const char *name;    /* checked */
+    const char *subject; /* the name as it is shown, for failures */
+    const char *label;   /* of the descriptor, for failures */
+    struct id version;   /* none: the newest */
     int fd;
     fileshare_progress *progress; /* may be NULL */
     void *context;

@@ -3,6 +3,7 @@
 #include "base/scoped.h"
 #include "client/lib/download.h"
 #include "client/lib/names.h"
+#include "client/lib/translate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@ enum fileshare_status fileshare_get(struct fileshare *session, const struct file
 {
     struct failure why = {0};
     struct fileshare_entry entry;
-    enum outcome outcome = get(session, what, what->fd, what->label, &entry, &why);
+    enum outcome outcome = translate_here(get(session, what, what->fd, what->label, &entry, &why), &why);
     if (outcome == OUTCOME_OK && out)
         *out = entry;
     return session_report(session, outcome, &why, error);
@@ -191,6 +192,6 @@ enum fileshare_status fileshare_get_to(struct fileshare *session, const struct f
                                        struct fileshare_error *error)
 {
     struct failure why = {0};
-    enum outcome outcome = get_to(session, what, path, replace, out, &why);
+    enum outcome outcome = translate_here(get_to(session, what, path, replace, out, &why), &why);
     return session_report(session, outcome, &why, error);
 }

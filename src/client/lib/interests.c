@@ -11,7 +11,8 @@ static enum outcome find_mailbox(struct fileshare *session, struct id *out, stru
 {
     enum outcome outcome = session->client ? OUTCOME_OK : session_ready(session, why);
     if (outcome == OUTCOME_OK)
-        outcome = mailbox_name(session->state_folder, &session->greeting.instance, out, why);
+        outcome = translate_here(mailbox_name(session->state_folder, &session->greeting.instance, out, why),
+                                 why);
     return outcome;
 }
 
@@ -131,8 +132,8 @@ static enum outcome interests_page(struct fileshare *session, const struct id *m
                                             &res);
     enum outcome outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_interests_res_u.failure.reason, "cannot list interests",
-                                    why);
+        outcome = translate_outcome(res.status, &res.fs_interests_res_u.failure.reason,
+                                    "cannot list interests", why);
     const fs_interests *page = &res.fs_interests_res_u.page;
     *more = false;
     if (outcome == OUTCOME_OK) {
@@ -194,8 +195,8 @@ static enum outcome renew(struct fileshare *session, const struct fileshare_id *
     struct session_call call = SESSION_CALL(FSPROC_RENEW_INTEREST, fs_renew_args, &args, fs_renew_res, &res);
     outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_renew_res_u.failure.reason, "cannot renew the interest",
-                                    why);
+        outcome = translate_outcome(res.status, &res.fs_renew_res_u.failure.reason,
+                                    "cannot renew the interest", why);
     if (outcome == OUTCOME_OK && seconds_left)
         *seconds_left = res.fs_renew_res_u.renewal.seconds_left;
     session_call_end(&call);
@@ -251,8 +252,8 @@ static enum outcome cancel_page(struct fileshare *session, struct cancelling *ca
                                             &res);
     enum outcome outcome = session_call(session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_cancel_res_u.failure.reason, "cannot cancel the interest",
-                                    why);
+        outcome = translate_outcome(res.status, &res.fs_cancel_res_u.failure.reason,
+                                    "cannot cancel the interest", why);
     *more = false;
     if (outcome == OUTCOME_OK) {
         const fs_cancel *cancel = &res.fs_cancel_res_u.cancel;
@@ -276,9 +277,8 @@ static enum outcome cancel(struct fileshare *session, struct cancelling *cancell
         outcome = cancel_page(session, cancelling, &more, why);
     if ((outcome == OUTCOME_OK && cancelling->found == 0) || outcome == OUTCOME_ABSENT)
         return failure_set(why, OUTCOME_ABSENT, "%s: there is none",
-                           cancelling->pattern[0] != '\0'
-                               ? names_subject(cancelling->pattern, subject)
-                               : "cannot cancel the interest");
+                           cancelling->pattern[0] != '\0' ? names_subject(cancelling->pattern, subject)
+                                                          : "cannot cancel the interest");
     return outcome;
 }
 

@@ -22,9 +22,9 @@ enum {
     RETRY_LAST_MS = 10000,
     HELD_TRIES = 6,     /* whoever was killed just now may seem to hold the mailbox still */
     LOOK_FIRST_MS = 20, /* for the outcome of the proof */
-    LOOK_LAST_MS = 10 * 1000,
+    LOOK_LAST_MS = 30 * 1000,
     PULL_MS = 2 * 1000, /* without a route */
-    PULL_SELDOM_MS = 30 * 1000,
+    PULL_SELDOM_MS = 60 * 1000,
     NOTE_SIZE = FAILURE_TEXT_MAX + 64
 };
 

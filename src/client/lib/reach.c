@@ -92,7 +92,8 @@ static enum outcome greet(struct rpc_client *client, const char *software, struc
     if (outcome != OUTCOME_OK)
         return outcome;
     struct greeting greeting = {0};
-    outcome = translate_outcome(res.status, &res.fs_hello_res_u.failure.reason, "cannot greet the server", why);
+    outcome = translate_outcome(res.status, &res.fs_hello_res_u.failure.reason, "cannot greet the server",
+                                why);
     if (outcome == OUTCOME_OK) {
         take_greeting(client, &res.fs_hello_res_u.hello, &greeting);
         outcome = check_greeting(&greeting, why);

@@ -43,7 +43,7 @@ static bool is_free_try(const struct retry *retry, const struct fileshare *sessi
 {
     if (outcome == OUTCOME_UNKNOWN)
         return retry->tries <= UNKNOWN_TRIES;
-    return outcome == OUTCOME_UNREACHABLE && retry->tries == 1 && session->served;
+    return outcome == OUTCOME_UNREACHABLE && retry->tries == 1 && session->greeted;
 }
 
 bool retry_again(struct retry *retry, struct fileshare *session, enum outcome *outcome, struct failure *why)
@@ -79,7 +79,7 @@ bool retry_again(struct retry *retry, struct fileshare *session, enum outcome *o
 void session_drop(struct fileshare *session)
 {
     session->client = rpc_client_close(session->client);
-    session->served = false;
+    session->greeted = false;
 }
 
 enum outcome session_ready(struct fileshare *session, struct failure *why)
@@ -91,8 +91,10 @@ enum outcome session_ready(struct fileshare *session, struct failure *why)
     enum outcome outcome = reach_server(&session->target, session->back.reversed ? &session->back : NULL,
                                         session->call_ms, &session->stop, &session->client,
                                         &session->greeting, why);
-    if (outcome == OUTCOME_OK)
+    if (outcome == OUTCOME_OK) {
         session->generation++;
+        session->greeted = true;
+    }
     return outcome;
 }
 
@@ -126,7 +128,6 @@ enum outcome session_try(struct fileshare *session, struct session_call *call, s
         outcome = rpc_client_await(session->client, call->pending, call->decode, call->results, why);
     if (outcome != OUTCOME_OK)
         return stop_is_asked(&session->stop) ? stop_check(&session->stop, why) : outcome;
-    session->served = true;
     return OUTCOME_OK;
 }
 
@@ -281,10 +282,8 @@ static enum outcome ping(struct fileshare *session, int64_t *out_ns, struct fail
                                          fsproc_null_1(NULL, NULL, rpc_client_handle(session->client)), why);
         }
     } while (outcome != OUTCOME_OK && retry_again(&retry, session, &outcome, why));
-    if (outcome == OUTCOME_OK) {
-        session->served = true;
+    if (outcome == OUTCOME_OK)
         *out_ns = clock_elapsed(clock_system()) - began;
-    }
     return outcome;
 }
 

@@ -10,7 +10,7 @@
  * Repeats. A call whose connection broke, that got no reply in time, or that was
  * answered FS_UNAVAILABLE or FS_UNKNOWN is sent again, the very same bytes, with
  * back-off, for as long as options.retry_seconds. Two repeats happen whatever
- * retry_seconds says: one when the connection had served before (it may have
+ * retry_seconds says: one when a connection broke that had been made (it may have
  * gone while idle), and a few after FS_UNKNOWN. Who keeps several calls in
  * flight (upload, download) does the same by hand: session_ready and struct
  * retry.
@@ -44,7 +44,7 @@ struct fileshare {
     unsigned call_ms;          /* of one call */
     struct rpc_client *client; /* NULL: not connected */
     unsigned generation;       /* grows with every connection */
-    bool served;               /* this connection answered a call after its HELLO */
+    bool greeted;              /* there is, or was just now, a connection */
     struct reach_back back;    /* of connections that take reversed calls; else zeros */
     struct attachment *attachment;
 };

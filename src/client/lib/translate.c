@@ -71,7 +71,8 @@ static const struct status_row status_rows[] = {
     {FS_LAPSED, OUTCOME_EXPIRED, "its time is over"},
 };
 
-enum outcome translate_outcome(fs_status status, const fs_text *reason, const char *subject, struct failure *why)
+enum outcome translate_outcome(fs_status status, const fs_text *reason, const char *subject,
+                               struct failure *why)
 {
     if (status == FS_OK)
         return OUTCOME_OK;
@@ -114,6 +115,11 @@ static enum fileshare_status public_status(enum outcome outcome)
     case OUTCOME_FAULT: break;
     }
     return FILESHARE_PROTOCOL;
+}
+
+enum outcome translate_here(enum outcome outcome, struct failure *why)
+{
+    return outcome == OUTCOME_NOSPACE ? failure_set(why, OUTCOME_LOCAL, "%s", why ? why->text : "") : outcome;
 }
 
 enum fileshare_status translate_report(enum outcome outcome, const struct failure *why,

@@ -46,6 +46,9 @@ struct id translate_id_private(const struct fileshare_id *id);
 /* "dial-back" and so on; static. */
 const char *translate_route(fs_route route);
 
+/* To callers NOSPACE is the server's; that of a disk of this machine is LOCAL. Other outcomes pass. */
+enum outcome translate_here(enum outcome outcome, struct failure *why);
+
 /* Fills `error` (may be NULL), and returns the public status. */
 enum fileshare_status translate_report(enum outcome outcome, const struct failure *why,
                                        struct fileshare_error *error);

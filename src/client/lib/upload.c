@@ -138,7 +138,6 @@ static enum outcome await_oldest(struct stream *stream, fs_upload_data_res *res,
                                             (xdrproc_t)xdr_fs_upload_data_res, res, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    stream->upload->session->served = true;
     if (res->status == FS_OK || res->status == FS_OFFSET) {
         if (res->held > stream->sent)
             return failure_set(why, OUTCOME_PROTOCOL, "%s: the server holds more than was sent",
@@ -273,7 +272,8 @@ static enum outcome open_upload(struct stream *stream, bool *published, bool *ag
                                             fs_upload_open_res, &res);
     enum outcome outcome = session_try(upload->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_upload_open_res_u.failure.reason, upload->subject, why);
+        outcome = translate_outcome(res.status, &res.fs_upload_open_res_u.failure.reason, upload->subject,
+                                    why);
     if (outcome == OUTCOME_OK) {
         stream->opened = true;
         *published = res.fs_upload_open_res_u.state.published != NULL;

@@ -22,7 +22,7 @@
 enum {
     INTEREST_SECONDS = 600,
     RENEWALS = 3,      /* tries before an interest runs out */
-    AGAIN_SECONDS = 5, /* after a renewal that failed */
+    AGAIN_SECONDS = 2, /* after a renewal that failed */
     LEAVE_MS = 3000
 };
 
@@ -343,7 +343,8 @@ static enum outcome pull_rest(struct waiting *waiting, struct failure *why)
     struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
     enum outcome outcome = session_call(waiting->session, &call, why);
     if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "cannot ask for events", why);
+        outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "cannot ask for events",
+                                    why);
     const fs_events *page = &res.fs_events_res_u.page;
     for (u_int i = 0; outcome == OUTCOME_OK && i < page->rows.rows_len && !is_over(waiting); i++)
         outcome = take_wire_event(waiting, &page->rows.rows_val[i], why);

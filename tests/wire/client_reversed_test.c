@@ -145,7 +145,7 @@ static void call_what_is_not_there(struct scripted_peer *peer, void *context)
 
 static void test_refused(void **state)
 {
-    struct receiver receiver = {0};
+    struct receiver receiver = {.client = NULL};
     struct scripted_peer peer;
 
     (void)state;
@@ -172,7 +172,7 @@ static void call_nested(struct scripted_peer *peer, void *context)
 
 static void test_nested(void **state)
 {
-    struct receiver receiver = {0};
+    struct receiver receiver = {.client = NULL};
     struct scripted_peer peer;
 
     (void)state;
@@ -221,7 +221,7 @@ static void test_both_directions_are_full(void **state)
 {
     static char content[CALLS_CONTENT_MAX];
     struct rpc_pending *pendings[16];
-    struct receiver receiver = {0};
+    struct receiver receiver = {.client = NULL};
     struct scripted_peer peer;
     struct failure why;
 
@@ -289,7 +289,7 @@ static void *echo_many(void *argument)
 
 static void test_thousands_each_way(void **state)
 {
-    struct receiver receiver = {0};
+    struct receiver receiver = {.client = NULL};
     struct scripted_peer peer;
     pthread_t threads[CALLERS];
 
@@ -325,7 +325,7 @@ static void call_without_end(struct scripted_peer *peer, void *context)
 
 static void test_endless_calls(void **state)
 {
-    struct receiver receiver = {0};
+    struct receiver receiver = {.client = NULL};
     struct scripted_peer peer;
 
     (void)state;

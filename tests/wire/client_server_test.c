@@ -223,7 +223,7 @@ static void call_back(struct small_server *server, uint64_t connection, uint32_t
 
 static void test_reversed_while_bulk_is_written(void **state)
 {
-    struct receiver receiver = {0};
+    struct receiver receiver = {.client = NULL};
     struct answers answers = {0};
     struct small_server server;
     struct rpc_pending *pendings[WINDOW];
@@ -256,7 +256,7 @@ static void *call_server(void *argument)
 
 static void test_thousands_each_way(void **state)
 {
-    struct receiver receiver = {0};
+    struct receiver receiver = {.client = NULL};
     struct answers answers = {0};
     struct small_server server;
     pthread_t callers[2];

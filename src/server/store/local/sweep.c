@@ -322,7 +322,7 @@ enum outcome sweep_blob_is_named(struct database *db, const struct id *blob, boo
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
-static enum outcome sweep_shard(struct local *local, unsigned shard, struct store_sweep *out,
+static enum outcome sweep_shard(struct local *local, unsigned shard, unsigned *looks, struct store_sweep *out,
                                 struct failure *why)
 {
     scoped_reader struct reader reader = {0};
@@ -331,7 +331,7 @@ static enum outcome sweep_shard(struct local *local, unsigned shard, struct stor
     if (outcome == OUTCOME_OK)
         outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, why);
     struct id blob;
-    while (outcome == OUTCOME_OK && blob_walk_next(walk, &blob)) {
+    for (; outcome == OUTCOME_OK && blob_walk_next(walk, &blob); ++*looks) {
         /* In this order: its maker gives the claim up only when the row is committed. */
         bool named = blob_is_claimed(&local->blobs, &blob);
         if (!named)
@@ -344,6 +344,7 @@ static enum outcome sweep_shard(struct local *local, unsigned shard, struct stor
     return outcome;
 }
 
+/* Whole folders, until enough was looked at. */
 static enum outcome sweep_orphans(struct local *local, struct store_sweep *out, bool *left,
                                   struct failure *why)
 {
@@ -353,9 +354,13 @@ static enum outcome sweep_orphans(struct local *local, struct store_sweep *out, 
         return OUTCOME_OK;
     if (sweeping->shard == BLOB_SHARDS)
         sweeping->shard = 0;
-    enum outcome outcome = sweep_shard(local, sweeping->shard, out, why);
-    if (outcome == OUTCOME_OK && ++sweeping->shard == BLOB_SHARDS)
-        sweeping->orphans_next_at = now + A_DAY;
+    enum outcome outcome = OUTCOME_OK;
+    unsigned looks = 0;
+    while (outcome == OUTCOME_OK && sweeping->shard < BLOB_SHARDS && looks < ROW_BATCH) {
+        outcome = sweep_shard(local, sweeping->shard, &looks, out, why);
+        sweeping->shard += outcome == OUTCOME_OK;
+    }
+    sweeping->orphans_next_at = now + A_DAY;
     *left |= sweeping->shard < BLOB_SHARDS;
     return outcome;
 }

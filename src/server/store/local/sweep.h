@@ -3,7 +3,7 @@
  *
  * Each call does a bounded piece of everything: expires interests, drops idle
  * uploads, versions that nobody reads any more, old answers and events, empty
- * mailboxes, and looks through one folder of blobs for those that no row names
+ * mailboxes, and looks through some folders of blobs for those that no row names
  * (all folders once after an open, then once a day). One call at a time.
  */
 #pragma once

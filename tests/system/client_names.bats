@@ -129,7 +129,7 @@ END
     [ "$(fileshare-client --json wait x | json_field event)" = arrived ]
     id=$(fileshare-client --json interest w --for 1h | json_field id)
     [ "$(fileshare-client --json interest x --for 1h | json_field state)" = present ]
-    [ "$(fileshare-client --json interests | head -n 1 | json_field id)" = "$id" ]
+    [ "$(fileshare-client --json interests | json_field id)" = "$id" ]
     [ "$(fileshare-client --json renew "$id" --for 2h | json_field seconds)" = 7200 ]
     [ "$(fileshare-client --json cancel w | json_field state)" = cancelled ]
     [ "$(fileshare-client --json ping | json_field ns)" -gt 0 ]

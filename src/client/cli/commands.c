@@ -35,6 +35,13 @@ static const char interest_more[] = N_(
     "The interest outlives this command: its event is told by the next listen, or at\n"
     "the prompt. What is there already is said at once, and then (without --every)\n"
     "nothing is registered.");
+static const char interests_more[] = N_(
+    "A row for each, aligned:\n"
+    "\n"
+    "    ID  STATE  TIME-LEFT  once|every  exact|glob  ARRIVALS  ROUTE  PATTERN\n"
+    "\n"
+    "ROUTE is the way by which the mailbox is called back now: dial-back, reversed,\n"
+    "proving, or none while nobody listens.");
 static const char cancel_more[] = N_(
     "An id cancels one interest, a name or glob all that were registered with exactly\n"
     "that text. A line for each: what became of it, its id and its pattern.");
@@ -131,6 +138,7 @@ const struct command command_table[] = {
         .name = "interests",
         .usage = "",
         .summary = N_("list your interests"),
+        .more = interests_more,
         .choices = {SHARED},
         .origins = FROM_ANYWHERE,
         .run = interests_run,

@@ -4,13 +4,16 @@
  *
  *   interest    waiting <tab> ID <tab> PATTERN <tab> SECONDS    it was registered
  *               present <tab> NAME <tab> SIZE <tab> DIGEST      it is there already
+ *   interests   aligned: ID STATE SECONDS once|every exact|glob ARRIVALS ROUTE PATTERN
  *   renew       waiting <tab> ID <tab> SECONDS
  *   cancel      cancelled|met|expired <tab> ID <tab> PATTERN
  */
 #include "client/cli/command.h"
 #include "client/cli/translate.h"
 
-#include <string.h>
+#include "base/scoped.h"
+
+#include <stdlib.h>
 
 /* ---- interest ---- */
 
@@ -72,9 +75,36 @@ static const char *state_word(const struct fileshare_interest *interest)
     return "unknown";
 }
 
-static void show_interest(void *context, const struct fileshare_interest *interest)
+/* The route is told after the last of them, and stands in every row. */
+struct interest_rows {
+    struct fileshare_interest *rows;
+    size_t count, size;
+    bool failed; /* no memory */
+};
+
+static void rows_fini(struct interest_rows *rows)
 {
-    struct client *client = context;
+    free(rows->rows);
+}
+
+static void keep_interest(void *context, const struct fileshare_interest *interest)
+{
+    struct interest_rows *rows = context;
+    if (rows->count == rows->size) {
+        size_t size = rows->size > 0 ? 2 * rows->size : 64;
+        struct fileshare_interest *grown = realloc(rows->rows, size * sizeof *grown);
+        if (!grown) {
+            rows->failed = true;
+            return;
+        }
+        rows->rows = grown;
+        rows->size = size;
+    }
+    rows->rows[rows->count++] = *interest;
+}
+
+static void show_interest(struct output *output, const struct fileshare_interest *interest, const char *route)
+{
     const struct field fields[] = {
         FIELD_OCTETS("id", interest->id.octets),
         FIELD_WORD("state", state_word(interest)),
@@ -82,9 +112,10 @@ static void show_interest(void *context, const struct fileshare_interest *intere
         FIELD_WORD("repeat", interest->every ? "every" : "once"),
         FIELD_WORD("match", interest->glob ? "glob" : "exact"),
         FIELD_NUMBER("arrivals", interest->arrivals),
+        FIELD_WORD("route", route),
         FIELD_NAME("pattern", interest->pattern),
     };
-    output_row(&client->output, fields, sizeof fields / sizeof fields[0]);
+    output_row(output, fields, sizeof fields / sizeof fields[0]);
 }
 
 enum exit_code interests_run(struct client *client, const struct choices *choices,
@@ -93,15 +124,14 @@ enum exit_code interests_run(struct client *client, const struct choices *choice
     (void)choices;
     (void)arguments;
     const char *route = "none";
+    scoped(rows_fini) struct interest_rows rows = {.count = 0};
     struct fileshare_error error = {.text = ""};
-    enum fileshare_status status = fileshare_interests(client->session, show_interest, client, &route,
-                                                       &error);
+    enum fileshare_status status = fileshare_interests(client->session, keep_interest, &rows, &route, &error);
+    for (size_t i = 0; i < rows.count && status == FILESHARE_OK; i++)
+        show_interest(&client->output, &rows.rows[i], route);
     output_rows_end(&client->output);
-    if (status == FILESHARE_OK && client->output.json) {
-        const struct field fields[] = {FIELD_WORD("route", route)};
-        output_line(&client->output, fields, 1);
-    } else if (status == FILESHARE_OK)
-        client_note(client, _("the way back to this mailbox: %s"), route);
+    if (rows.failed)
+        return client_complain(client, EXIT_LOCAL, NULL, _("no memory for a list"));
     return client_told(client, NULL, status, &error);
 }
 

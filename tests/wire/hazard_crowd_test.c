@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -130,6 +131,38 @@ static void test_connections_of_one_address(void **state)
     peer_null(fd, SMALL_PROGRAM);
     close(fd);
     small_server_stop(&small);
+}
+
+/* On a Unix socket it is the uid that has so many. */
+static void test_connections_of_one_uid(void **state)
+{
+    char folder[] = "/tmp/fileshare-crowd-XXXXXX", path[64];
+    struct address local;
+    struct rpc_server *server;
+    struct rpc_server_options options = {.program = &small_program,
+                                         .limits = rpc_limits_default(),
+                                         .clock = clock_system(),
+                                         .name = "uid"};
+    int peers[11];
+
+    (void)state;
+    few_each(&options.limits);
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/socket", folder);
+    assert_int_equal(address_local(path, &local, NULL), OUTCOME_OK);
+    assert_int_equal(rpc_server_new(&options, &server, NULL), OUTCOME_OK);
+    assert_int_equal(rpc_server_listen(server, &local, NULL, NULL), OUTCOME_OK);
+    assert_int_equal(rpc_server_start(server, NULL), OUTCOME_OK);
+    for (int i = 0; i < 11; i++)
+        peers[i] = peer_connect(&local);
+    for (int i = 0; i < 10; i++)
+        peer_null(peers[i], SMALL_PROGRAM);
+    assert_true(peer_is_cut(peers[10]));
+    for (int i = 0; i < 11; i++)
+        close(peers[i]);
+    rpc_server_stop(server, 1000);
+    rpc_server_free(server);
+    rmdir(folder);
 }
 
 static void few(struct rpc_limits *limits)
@@ -264,11 +297,9 @@ static void test_resets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_descriptors_run_out),
-        cmocka_unit_test(test_connections_of_one_address),
-        cmocka_unit_test(test_connections_in_all),
-        cmocka_unit_test(test_idle_connections),
-        cmocka_unit_test(test_resets),
+        cmocka_unit_test(test_descriptors_run_out),    cmocka_unit_test(test_connections_of_one_address),
+        cmocka_unit_test(test_connections_of_one_uid), cmocka_unit_test(test_connections_in_all),
+        cmocka_unit_test(test_idle_connections),       cmocka_unit_test(test_resets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,10 +69,13 @@ enum outcome files_page(struct database *db, const struct glob *glob, const char
                         struct store_entry *entries, struct store_page *out, struct failure *why)
 {
     const char *prefix = glob ? glob_prefix(glob) : "";
-    scoped_query struct query q = query_on(db, "SELECT " ENTRY_COLUMNS
-                                               " FROM entry WHERE name > ? AND name >= ? ORDER BY name");
-    bind_text(&q, cursor);
-    bind_text(&q, prefix);
+    /* One bound, so that it is the one that the search starts from. */
+    bool from_cursor = strcmp(cursor, prefix) >= 0;
+    scoped_query struct query q = from_cursor ? query_on(db, "SELECT " ENTRY_COLUMNS
+                                                             " FROM entry WHERE name > ? ORDER BY name")
+                                              : query_on(db, "SELECT " ENTRY_COLUMNS
+                                                             " FROM entry WHERE name >= ? ORDER BY name");
+    bind_text(&q, from_cursor ? cursor : prefix);
     struct store_page page = {0};
     enum outcome outcome = list_rows(&q, glob, prefix, limit, entries, &page, why);
     if (outcome == OUTCOME_OK)

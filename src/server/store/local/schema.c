@@ -95,6 +95,7 @@ const char schema_text[] =
     "  answers INTEGER NOT NULL DEFAULT 0,"
     "  mailboxes INTEGER NOT NULL DEFAULT 0"
     ") STRICT;"
+    "CREATE INDEX principal_unused ON principal (id) WHERE answers = 0 AND mailboxes = 0;"
 
     /* What an act was answered, for those who ask again. In the order of time. */
     "CREATE TABLE answer ("

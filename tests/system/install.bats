@@ -1,0 +1,47 @@
+# What cmake --install lays out is all that a user needs: programs, library,
+# header, manuals, contract, texts.
+
+setup_file() {
+    export PREFIX=$BATS_FILE_TMPDIR/usr
+    cmake --install "${FILESHARE_BUILD:?}" --prefix "$PREFIX" >"$BATS_FILE_TMPDIR/log"
+}
+
+@test "the programs run from where they were installed" {
+    [ "$("$PREFIX/sbin/fileshared" --version)" = "$("$FILESHARE_BUILD/fileshared" --version)" ]
+    [ "$("$PREFIX/bin/fileshare-client" --version)" = "$("$FILESHARE_BUILD/fileshare-client" --version)" ]
+    "$PREFIX/sbin/fileshared" --config /dev/null --check-config
+}
+
+@test "a stranger's program is built with pkg-config, and finds the library" {
+    if nm "$FILESHARE_BUILD/fileshared" | grep -qE '__(asan|tsan)_init'; then
+        skip "a sanitizer's library wants its own program"
+    fi
+    cd "$BATS_TEST_TMPDIR"
+    cat >stranger.c <<'C'
+#include <fileshare/fileshare.h>
+#include <stdio.h>
+int main(void)
+{
+    struct fileshare_options options = {.server = "unix:/nonexistent"};
+    struct fileshare *session = NULL;
+    struct fileshare_error error = {0};
+    enum fileshare_status status = fileshare_open(&options, &session, &error);
+    printf("%s: %s\n", fileshare_version(), error.text);
+    return status == FILESHARE_UNREACHABLE ? 0 : 1;
+}
+C
+    lib=$(dirname "$(find "$PREFIX" -name libfileshare.so)")
+    # The .pc file has the prefix of the configuration; this one was installed elsewhere.
+    read -ra flags < <(PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --define-variable=prefix="$PREFIX" \
+        --define-variable=libdir="$lib" --define-variable=includedir="$PREFIX/include" --cflags --libs fileshare)
+    cc -Wall -Wextra -Werror stranger.c -o stranger "${flags[@]}"
+    LD_LIBRARY_PATH=$lib ./stranger
+}
+
+@test "every manual, the contract and the texts are there" {
+    for manual in "${FILESHARE_SOURCE:?}"/man/*.[1-8]; do
+        cmp "$manual" "$PREFIX/share/man/man${manual##*.}/${manual##*/}"
+    done
+    cmp "$FILESHARE_SOURCE/proto/fileshare.x" "$PREFIX/share/fileshare/fileshare.x"
+    [ -n "$(find "$PREFIX/share/locale" -name '*.mo')" ]
+}

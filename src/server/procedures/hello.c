@@ -77,6 +77,7 @@ static void count_engine(struct report *report, struct service *service)
     count(report, "bytes.in", engine.bytes_in);
     count(report, "bytes.out", engine.bytes_out);
     count(report, "bytes.in_flight", engine.in_flight_bytes);
+    count(report, "bytes.unsent", engine.unsent_bytes);
 }
 
 static void count_procedures(struct report *report, struct service *service)

@@ -1,6 +1,6 @@
 #include "client/lib/flight.h"
 
-enum { WINDOW_FIRST = 2 };
+enum { WINDOW_FIRST = 1 };
 
 void flights_init(struct flights *flights)
 {

@@ -2,7 +2,7 @@
  * flight: calls of one transfer that are under way, oldest first, and how many
  * there may be.
  *
- * The window begins at two, grows by one with every reply that moved bytes, up
+ * The window begins at one, grows by one with every reply that moved bytes, up
  * to FLIGHTS_MAX, and is halved when some went in vain. A flight's reply is
  * awaited in the order of sending. The owner drops all of them before the
  * connection they are on is closed.

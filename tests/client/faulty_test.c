@@ -1,0 +1,183 @@
+/*
+ * A server whose store answers "not done" and "perhaps done" again and again: the
+ * library repeats, and everything counts once. The server is in this process, so
+ * that its store can be made faulty.
+ */
+#include "client/daemon.h"
+#include "server/procedures/service.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { LARGE = 5 * (512 << 10) + 99 };
+
+/* `call` fills in a struct failure that is called `why`. */
+#define must(call)                               \
+    do {                                         \
+        struct failure why = {0};                \
+        if ((call) != OUTCOME_OK)                \
+            fail_msg("%s: %s", #call, why.text); \
+    } while (0)
+
+struct stage {
+    struct store *store;
+    struct rpc_server *server;
+    struct delivery *delivery;
+    struct service service;
+    struct daemon daemon; /* its folder and address alone */
+};
+
+static void stage_open(struct stage *stage, const struct store_faulty_plan *plan)
+{
+    const struct store_limits limits = store_limits_default();
+    struct address address, bound;
+    *stage = (struct stage){.daemon.state = "state"};
+    snprintf(stage->daemon.folder, sizeof stage->daemon.folder, "/tmp/faulty_test.XXXXXX");
+    assert_non_null(mkdtemp(stage->daemon.folder));
+    const struct store_local_options local = {.folder = stage->daemon.folder,
+                                              .limits = limits,
+                                              .clock = clock_system()};
+    struct store *inner = NULL;
+    must(store_local_open(&local, &inner, &why));
+    must(store_faulty_new(inner, plan, &stage->store, &why));
+    must(service_init(&stage->service, stage->store, &limits, clock_system(), &why));
+    const struct rpc_server_options options = {
+        .program = service_program(),
+        .limits = rpc_limits_default(),
+        .clock = clock_system(),
+        .name = "faulty",
+        .context = &stage->service,
+    };
+    must(rpc_server_new(&options, &stage->server, &why));
+    const struct delivery_options delivery = {
+        .store = stage->store,
+        .server = stage->server,
+        .clock = clock_system(),
+        .limits = sender_limits_default(),
+        .retry_first_ms = 1000,
+        .retry_last_ms = 1000,
+    };
+    must(delivery_new(&delivery, &stage->delivery, &why));
+    stage->service.server = stage->server;
+    stage->service.delivery = stage->delivery;
+    must(address_ip("127.0.0.1", 0, &address, &why));
+    must(rpc_server_listen(stage->server, &address, &bound, &why));
+    must(rpc_server_start(stage->server, &why));
+    snprintf(stage->daemon.tcp, sizeof stage->daemon.tcp, "127.0.0.1:%u", address_port(&bound));
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+static void stage_close(struct stage *stage)
+{
+    rpc_server_stop(stage->server, 5000);
+    delivery_free(stage->delivery);
+    rpc_server_free(stage->server);
+    service_fini(&stage->service);
+    stage->store->acts->close(stage->store);
+    nftw(stage->daemon.folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- */
+
+static bool count_entry(void *context, const struct fileshare_entry *entry)
+{
+    (void)entry;
+    ++*(size_t *)context;
+    return true;
+}
+
+/* Each answer is the one that a sound store would have given. */
+static void do_everything(struct fileshare *session, const uint8_t *bytes)
+{
+    struct fileshare_error error = {0};
+    struct fileshare_entry entry, moved;
+    enum { FILES = 3 };
+    size_t count = 0;
+    for (size_t i = 0; i < FILES; i++) {
+        char name[32], other[32];
+        snprintf(name, sizeof name, "in/%zu", i);
+        snprintf(other, sizeof other, "out/%zu", i);
+        put_ok(session, name, bytes, i % 2 ? LARGE : 1000);
+        assert_int_equal(put_bytes(session, name, bytes + 1, 5000, true, NULL, &entry), FILESHARE_OK);
+        assert_int_equal(fileshare_rename(session, name, other, false, &moved, &error), FILESHARE_OK);
+        assert_int_equal(fileshare_stat(session, name, &entry, &error), FILESHARE_ABSENT);
+        assert_int_equal(fileshare_stat(session, other, &entry, &error), FILESHARE_OK);
+        assert_memory_equal(&entry.version, &moved.version, sizeof entry.version);
+        get_ok(session, other, bytes + 1, 5000);
+    }
+    assert_int_equal(fileshare_list(session, "out/*", count_entry, &count, &error), FILESHARE_OK);
+    assert_int_equal(count, FILES);
+    for (size_t i = 0; i < FILES; i++) {
+        char other[32];
+        snprintf(other, sizeof other, "out/%zu", i);
+        assert_int_equal(fileshare_remove(session, other, NULL, &error), FILESHARE_OK);
+        assert_int_equal(fileshare_remove(session, other, NULL, &error), FILESHARE_ABSENT);
+    }
+}
+
+static void do_interests(struct fileshare *session)
+{
+    struct fileshare_error error = {0};
+    for (int i = 0; i < 3; i++) {
+        struct fileshare_register what = {.pattern = "soon", .seconds = 60};
+        struct fileshare_registered registered = {0};
+        uint32_t left = 0;
+        assert_int_equal(fileshare_interest(session, &what, NULL, NULL, &registered, &error), FILESHARE_OK);
+        assert_true(registered.registered);
+        assert_int_equal(fileshare_renew(session, &registered.id, 100, &left, &error), FILESHARE_OK);
+        assert_in_range(left, 90, 100);
+        assert_int_equal(fileshare_cancel(session, &registered.id, NULL, NULL, NULL, &error), FILESHARE_OK);
+    }
+}
+
+static void with_plan(unsigned every, bool after)
+{
+    const struct store_faulty_plan plan = {.every = every, .after = after};
+    struct stage stage;
+    uint8_t *bytes = pattern_bytes(LARGE, every);
+    stage_open(&stage, &plan);
+    struct fileshare *session = daemon_session(&stage.daemon, stage.daemon.tcp, 60);
+    do_everything(session, bytes);
+    do_interests(session);
+    fileshare_close(session);
+    stage_close(&stage);
+    free(bytes);
+}
+
+static void not_done(void **state)
+{
+    (void)state;
+    with_plan(3, false);
+    with_plan(7, false);
+}
+
+static void perhaps_done(void **state)
+{
+    (void)state;
+    with_plan(3, true);
+    with_plan(7, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(not_done),
+        cmocka_unit_test(perhaps_done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

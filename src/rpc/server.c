@@ -307,3 +307,8 @@ uint64_t rpc_server_calls(struct rpc_server *server, uint32_t procedure)
 {
     return page_calls(&server->page, procedure);
 }
+
+size_t rpc_server_record_max(const struct rpc_server *server)
+{
+    return server->options.limits.record_max;
+}

@@ -138,3 +138,5 @@ struct rpc_server_counters {
 void rpc_server_count(struct rpc_server *server, struct rpc_server_counters *out);
 /* Calls of one procedure so far; 0 for a number the program does not have. */
 uint64_t rpc_server_calls(struct rpc_server *server, uint32_t procedure);
+/* The longest record that an identified caller may send. */
+size_t rpc_server_record_max(const struct rpc_server *server);

@@ -15,6 +15,17 @@ bool_t fsproc_null_1_svc(void *args, void *result, struct svc_req *request)
     return TRUE;
 }
 
+/* Beside its content an UPLOAD holds the call's header, a credential (400 bytes), ids, and a name (1 KiB). */
+enum { UPLOAD_ROOM = 4096 };
+
+/* So much content as fits into a record that the engine takes. */
+static unsigned data_max(const struct service *service)
+{
+    size_t room = rpc_server_record_max(service->server) - UPLOAD_ROOM;
+
+    return room < FS_DATA_MAX ? (unsigned)room : FS_DATA_MAX;
+}
+
 bool_t fsproc_hello_1_svc(fs_hello_args *args, fs_hello_res *result, struct svc_req *request)
 {
     struct rpc_call *call = rpc_call_of(request);
@@ -30,7 +41,7 @@ bool_t fsproc_hello_1_svc(fs_hello_args *args, fs_hello_res *result, struct svc_
         .instance = wire_id_out(&instance),
         .now = event_time_to_wire(clock_wall(service->clock)),
         .principal = wire_text(call, rpc_call_principal(call)->text),
-        .data_max = FS_DATA_MAX,
+        .data_max = data_max(service),
         .list_max = FS_LIST_MAX,
         .interest_seconds_max = FS_INTEREST_SECONDS_MAX,
         .interests_max = service->limits.interests_per_mailbox,

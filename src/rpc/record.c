@@ -259,9 +259,8 @@ static enum outcome grow(struct record_reader *reader, struct failure *why)
     size_t so_far = old ? old->size : ahead_left(reader);
     errno = 0;
     if (reader->may_grow && !reader->may_grow(reader->context, bytes, so_far, asked))
-        return errno == EAGAIN
-                   ? OUTCOME_UNAVAILABLE
-                   : failure_set(why, OUTCOME_LIMIT, "no room for a record of %zu bytes", asked);
+        return errno == EAGAIN ? OUTCOME_UNAVAILABLE
+                               : failure_set(why, OUTCOME_LIMIT, "no room for a record of %zu bytes", asked);
 
     struct record *larger = record_new(wanted);
     if (!larger)

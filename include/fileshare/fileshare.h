@@ -104,7 +104,11 @@ struct fileshare_options {
     uint32_t program;          /* the server's program number; 0: the default */
     const char *software;      /* how the caller names itself to the server; NULL: "libfileshare" */
     unsigned connect_seconds;  /* for one try to connect; 0: 10 */
-    unsigned retry_seconds;    /* how long a broken connection is tried again; 0: not at all */
+    /*
+     * How long a broken connection, or a server that can't do it just now, is tried again; 0: not at all,
+     * but for one new connection at once in place of one that broke (it may have gone while nothing was done).
+     */
+    unsigned retry_seconds;
     bool without_rpcbind;      /* do not register the callback program, nor ask rpcbind for the port */
     const char *state_folder;  /* of durable mailboxes; NULL: $XDG_STATE_HOME/fileshare, else ~/.local/state/fileshare */
 };
@@ -342,7 +346,9 @@ struct fileshare_wait {
  * step: what is there already counts at once. Reconnects meanwhile. TIMEOUT when
  * the time is over; STOPPED after fileshare_stop: both only after the interests
  * are cancelled, and an arrival that the cancelling meets was told (OK if it was
- * the last wanted). *met (may be NULL) says how many came.
+ * the last wanted). A second fileshare_stop gives that up, too. An arrival counts
+ * once, however often it is told. *met (may be NULL, and is set whatever the answer) says
+ * how many came.
  */
 FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status
 fileshare_wait(struct fileshare *session, const struct fileshare_wait *wait, size_t *met,

@@ -34,6 +34,7 @@ struct proxy {
     struct relay relays[RELAYS_MAX];
     unsigned cuts_left, cuts, connections;
     uint64_t after_sent, after_received;
+    uint64_t spoil[2]; /* offset to the server, and from it; 0: none */
     bool refuses;
     uint32_t interest_seconds; /* 0: as the server says */
 };
@@ -74,13 +75,26 @@ static void change_hello(struct proxy *proxy, char *record, ssize_t size)
         memcpy(record + size - FROM_END, &word, sizeof word);
 }
 
-/* `greets`: what is moved is the reply to HELLO. */
-static ssize_t move(struct proxy *proxy, int from, int to, bool greets)
+/* `bytes` are those from `offset` on, of direction `way`. */
+static void spoil(struct proxy *proxy, int way, uint64_t offset, char *bytes, ssize_t size)
+{
+    pthread_mutex_lock(&proxy->lock);
+    uint64_t at = proxy->spoil[way];
+    if (at != 0 && size > 0 && at >= offset && at < offset + (uint64_t)size) {
+        bytes[at - offset] = (char)~bytes[at - offset];
+        proxy->spoil[way] = 0;
+    }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+/* `moved`: bytes of this direction so far. The first thing that comes from the server is its reply to HELLO. */
+static ssize_t move(struct proxy *proxy, int from, int to, int way, uint64_t moved)
 {
     char buffer[BUFFER];
     ssize_t got = recv(from, buffer, sizeof buffer, 0);
-    if (greets)
+    if (way == 1 && moved == 0)
         change_hello(proxy, buffer, got);
+    spoil(proxy, way, moved, buffer, got);
     for (ssize_t done = 0; done < got;) {
         ssize_t put = send(to, buffer + done, (size_t)(got - done), MSG_NOSIGNAL);
         if (put <= 0)
@@ -101,7 +115,7 @@ static void *relay_run(void *argument)
         for (int i = 0; i < 2 && alive; i++) {
             if (polls[i].revents == 0)
                 continue;
-            ssize_t count = move(relay->proxy, polls[i].fd, polls[1 - i].fd, i == 1 && moved[1] == 0);
+            ssize_t count = move(relay->proxy, polls[i].fd, polls[1 - i].fd, i, moved[i]);
             alive = count > 0;
             if (alive)
                 moved[i] += (uint64_t)count;
@@ -222,6 +236,14 @@ void proxy_plan(struct proxy *proxy, unsigned cuts, uint64_t after_sent, uint64_
     proxy->cuts_left = cuts;
     proxy->after_sent = after_sent;
     proxy->after_received = after_received;
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_spoil(struct proxy *proxy, uint64_t sent, uint64_t received)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->spoil[0] = sent;
+    proxy->spoil[1] = received;
     pthread_mutex_unlock(&proxy->lock);
 }
 

@@ -22,6 +22,8 @@ const char *proxy_address(const struct proxy *proxy); /* "127.0.0.1:port" */
 void proxy_plan(struct proxy *proxy, unsigned cuts, uint64_t after_sent, uint64_t after_received);
 unsigned proxy_cuts(struct proxy *proxy);
 unsigned proxy_connections(struct proxy *proxy);
+/* Inverts, once, the byte at this offset of what a connection sends to the server, or gets from it; 0: none. */
+void proxy_spoil(struct proxy *proxy, uint64_t sent, uint64_t received);
 /* Later connections are greeted with this `interest_seconds_max`. */
 void proxy_shorten_interests(struct proxy *proxy, uint32_t seconds);
 /* Cuts every connection there is now, and any that is made until it is told otherwise. */

@@ -203,6 +203,8 @@ static void test_unchanged_and_replace(void **state)
         struct fileshare_get get = {.name = name, .version = first.version, .fd = fd};
         assert_int_equal(fileshare_get(session, &get, &entry, NULL), FILESHARE_OK);
         expect_file(fd, bytes, size);
+        get.version.octets[0] ^= 1; /* one that never was */
+        assert_int_equal(fileshare_get(session, &get, &entry, NULL), FILESHARE_CHANGED);
         close(fd);
     }
 }
@@ -425,6 +427,36 @@ static void test_download_resumes(void **state)
     proxy_free(proxy);
 }
 
+/* What TCP's checksum lets through, the digest finds. */
+static void test_spoilt_on_the_way(void **state)
+{
+    (void)state;
+    struct proxy *proxy = proxy_new(server.port);
+    struct fileshare *through = daemon_session(&server, proxy_address(proxy), 0);
+    struct fileshare_entry entry;
+    struct fileshare_error error = {0};
+    const size_t sizes[] = {CHUNK, LARGE};
+    for (size_t i = 0; i < 2; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "spoilt/%zu", i);
+        fileshare_close(through);
+        through = daemon_session(&server, proxy_address(proxy), 0);
+        proxy_spoil(proxy, CHUNK / 2, 0);
+        assert_int_equal(put_bytes(through, name, bytes, sizes[i], false, NULL, NULL), FILESHARE_CHANGED);
+        assert_int_equal(fileshare_stat(session, name, &entry, &error), FILESHARE_ABSENT);
+        put_ok(session, name, bytes, sizes[i]);
+        fileshare_close(through);
+        through = daemon_session(&server, proxy_address(proxy), 0);
+        proxy_spoil(proxy, 0, CHUNK / 2);
+        int fd = file_of("", 0);
+        struct fileshare_get get = {.name = name, .fd = fd};
+        assert_int_equal(fileshare_get(through, &get, &entry, &error), FILESHARE_CORRUPT);
+        close(fd);
+    }
+    fileshare_close(through);
+    proxy_free(proxy);
+}
+
 static void test_no_retry_says_so(void **state)
 {
     (void)state;
@@ -525,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_upload_resumes),
         cmocka_unit_test(test_pipe_resumes),
         cmocka_unit_test(test_download_resumes),
+        cmocka_unit_test(test_spoilt_on_the_way),
         cmocka_unit_test(test_no_retry_says_so),
         cmocka_unit_test(test_server_killed),
         cmocka_unit_test(test_nobody_there),

@@ -487,6 +487,8 @@ static enum outcome wait_here(struct fileshare *session, const struct fileshare_
                               struct failure *why)
 {
     struct waiting waiting = {.session = session, .wait = wait, .mailbox = id_random()};
+    if (met)
+        *met = 0;
     enum outcome outcome = check_patterns(wait, why);
     if (outcome != OUTCOME_OK)
         return outcome;

@@ -104,3 +104,24 @@ END
     stop_server
 END
 }
+
+@test "standard descriptors that are closed are not taken by others" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    serve
+    echo x >x && fileshare-client -q put x
+    status=0
+    timeout 20 fileshare-client <&- >out 2>err || status=$?
+    [ "$status" -eq 9 ]
+    says 'Bad file descriptor' err
+    status=0
+    fileshare-client ls >&- 2>err || status=$?
+    [ "$status" -eq 9 ]
+    status=0
+    fileshare-client get x -o - >&- 2>err || status=$?
+    [ "$status" -eq 9 ]
+    fileshare-client stat nothing 2>&- || [ "$?" -eq 3 ]
+    [ "$(fileshare-client ls 2>&- <&-)" = x ]
+    stop_server
+END
+}

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MESSAGE_SIZE = 2048, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 2000 };
+enum { MESSAGE_SIZE = 2048, ITEM_SIZE = 256, RETRY_FIRST_MS = 100, RETRY_LAST_MS = 2000 };
 
 void client_init(struct client *client)
 {
@@ -124,7 +124,7 @@ static char *clean(char *text)
 
 static void print_message(struct client *client, const char *item, char *text)
 {
-    char shown[4 * FILESHARE_NAME_SIZE];
+    char shown[ITEM_SIZE];
     client_screen_begin(client);
     fputs(client->place, stderr);
     if (client->command[0] != '\0')
@@ -152,7 +152,7 @@ enum exit_code client_complain(struct client *client, enum exit_code code, const
 /* Whether the text says already what it is about: 'ITEM: ...', or '... "ITEM" ...'. */
 static bool names_item(const char *text, const char *item)
 {
-    char shown[OUTPUT_TEXT_SIZE];
+    char shown[ITEM_SIZE]; /* cut as the library cuts it */
     size_t size = strlen(name_show(item, strlen(item), shown, sizeof shown));
     if (strncmp(text, shown, size) == 0 && text[size] == ':')
         return true;

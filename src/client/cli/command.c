@@ -84,7 +84,7 @@ static void describe(struct parsed *parsed, const struct command *command, struc
     snprintf(parsed->title, sizeof parsed->title, "%s%s", program, command->name);
     parsed->program = (struct options_program){
         .name = parsed->title,
-        .usage = command->usage[0] ? _(command->usage) : "",
+        .usage = command->usage[0] ? _(command->usage) : _("[OPTION...]"),
         .summary = _(command->summary),
         .epilogue = command->more ? _(command->more) : NULL,
         .rows = parsed->rows,
@@ -107,7 +107,7 @@ static enum exit_code parse(struct client *client, const struct command *command
     options_arguments(parsed->options, &given);
     if (given < command->least || given > command->most)
         return client_complain(client, EXIT_USAGE, NULL, _("usage: %s %s"), command->name,
-                               command->usage[0] ? _(command->usage) : "");
+                               parsed->program.usage);
     return EXIT_DONE;
 }
 

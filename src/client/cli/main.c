@@ -12,10 +12,12 @@
 #include "base/scoped.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ROWS = 10, RETRY_NOT_GIVEN = UINT32_MAX };
 
@@ -139,9 +141,25 @@ static enum exit_code answer(struct request *request, int argc, char **argv)
     return count > 0 ? run_words(client, arguments, count) : prompt_run(client);
 }
 
+/*
+ * Standard descriptors that are closed would be taken by the next thing opened,
+ * a socket, say, which a message then went to. They are filled with what can be
+ * neither read nor written in their direction, so that it fails as it should.
+ */
+static bool fill_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct client client;
+    if (!fill_descriptors())
+        return EXIT_LOCAL;
     choose_language();
     client_init(&client);
     interrupt_init();

@@ -112,5 +112,5 @@ enum exit_code mv_run(struct client *client, const struct choices *choices, cons
     struct fileshare_error error = {.text = ""};
     enum fileshare_status status = fileshare_rename(client->session, arguments->rows[0], arguments->rows[1],
                                                     choices->replace, &entry, &error);
-    return client_told(client, arguments->rows[0], status, &error);
+    return client_told(client, NULL, status, &error); /* it says which of the two */
 }

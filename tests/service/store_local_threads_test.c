@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { NAMES = 40, PUBLISHERS = 3, WAITERS = 4, WAITS = 30, THREADS = 64 };
 
@@ -287,6 +288,63 @@ static void repeats_join(void **state)
     free(puts);
 }
 
+/* ---- the database's log ---- */
+
+static void *put_sixteens(void *argument)
+{
+    struct publishing *p = argument;
+    struct failure why;
+    uint8_t *bytes = calloc(1, 16384);
+    for (unsigned i = 0; i < 300; i++) {
+        char name[16];
+        struct store_entry entry;
+        name_of(p->first * 300 + i, name);
+        struct store_put put = {.op = id_random(), .name = name, .content = bytes, .size = 16384};
+        assert_int_equal(p->s->acts->put(p->s->store, &root, &put, &entry, &why), OUTCOME_OK);
+    }
+    free(bytes);
+    return NULL;
+}
+
+static void *list_on(void *argument)
+{
+    struct publishing *p = argument;
+    struct store_list list = {.glob = "**/*7*", .limit = 100};
+    struct store_entry *entries = calloc(list.limit, sizeof *entries);
+    while (!*p->stop) {
+        struct store_page page;
+        struct failure why;
+        assert_int_equal(p->s->acts->list(p->s->store, &list, entries, &page, &why), OUTCOME_OK);
+    }
+    free(entries);
+    return NULL;
+}
+
+/* Readers that overlap without end do not make the log grow without end. */
+static void the_log_begins_anew(void **state)
+{
+    struct subject *s = *state;
+    enum { PUTTERS = 8, LISTERS = 4 };
+    atomic_bool stop = false;
+    struct publishing roles[PUTTERS + LISTERS];
+    pthread_t threads[PUTTERS + LISTERS];
+    for (unsigned i = 0; i < PUTTERS + LISTERS; i++) {
+        roles[i] = (struct publishing){s, i, &stop};
+        pthread_create(&threads[i], NULL, i < PUTTERS ? put_sixteens : list_on, &roles[i]);
+    }
+    for (unsigned i = 0; i < PUTTERS; i++)
+        pthread_join(threads[i], NULL);
+    stop = true;
+    for (unsigned i = PUTTERS; i < PUTTERS + LISTERS; i++)
+        pthread_join(threads[i], NULL);
+    char path[128];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/fileshare.db-wal", s->folder);
+    assert_int_equal(stat(path, &status), 0);
+    print_message("the log: %lld MB\n", (long long)status.st_size / 1000000);
+    assert_true(status.st_size < 80 * 1000000);
+}
+
 /* ---- one upload, many writers ---- */
 
 struct writing {
@@ -347,7 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         THREAD_TEST(every_waiter_hears_once), THREAD_TEST(replaced_under_the_eyes),
         THREAD_TEST(acts_share_commits),      THREAD_TEST(repeats_join),
-        THREAD_TEST(one_upload_many_writers),
+        THREAD_TEST(the_log_begins_anew),     THREAD_TEST(one_upload_many_writers),
     };
     return cmocka_run_group_tests_name("store: local, many threads", tests, NULL, NULL);
 }

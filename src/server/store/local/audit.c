@@ -171,20 +171,20 @@ static enum outcome audit_entries(struct local *local, bool deep, struct store_a
     return outcome;
 }
 
-static enum outcome audit_orphans(struct local *local, struct store_audit *out, struct failure *why)
+static enum outcome audit_shard(struct local *local, unsigned shard, struct store_audit *out,
+                                struct failure *why)
 {
     scoped_reader struct reader reader = {0};
+    scoped_walk DIR *walk = NULL;
     enum outcome outcome = readers_take(&local->readers, &reader, why);
-    for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++) {
-        scoped_walk DIR *walk = NULL;
+    if (outcome == OUTCOME_OK)
         outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, why);
-        struct id blob;
-        while (outcome == OUTCOME_OK && blob_walk_next(walk, &blob)) {
-            bool named = blob_is_claimed(&local->blobs, &blob);
-            if (!named)
-                outcome = sweep_blob_is_named(reader.db, &blob, &named, why);
-            out->orphan_blobs += outcome == OUTCOME_OK && !named;
-        }
+    struct id blob;
+    while (outcome == OUTCOME_OK && blob_walk_next(walk, &blob)) {
+        bool named = blob_is_claimed(&local->blobs, &blob);
+        if (!named)
+            outcome = sweep_blob_is_named(reader.db, &blob, &named, why);
+        out->orphan_blobs += outcome == OUTCOME_OK && !named;
     }
     return outcome;
 }
@@ -194,8 +194,8 @@ enum outcome local_audit(struct store *store, bool deep, struct store_audit *out
     struct local *local = local_of(store);
     struct store_audit found = {0};
     enum outcome outcome = audit_entries(local, deep, &found, why);
-    if (outcome == OUTCOME_OK)
-        outcome = audit_orphans(local, &found, why);
+    for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++)
+        outcome = audit_shard(local, shard, &found, why);
     if (outcome == OUTCOME_OK)
         *out = found;
     return outcome;

@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATEMENTS = 256, BUSY_MS = 10000 };
+enum {
+    STATEMENTS = 256,
+    BUSY_MS = 10000,
+    LOG_DUE = 4000,   /* pages of the log (of 4 KiB) that are worth a checkpoint */
+    LOG_LONG = 16000, /* pages at which it should begin anew */
+};
 
 struct statement {
     const char *text; /* a literal: its address is the key */
@@ -15,6 +20,7 @@ struct statement {
 struct database {
     sqlite3 *sql;
     bool committing; /* database_commit is at work */
+    int log_pages;   /* after the last commit */
     struct statement statements[STATEMENTS];
 };
 
@@ -54,7 +60,6 @@ static enum outcome database_settings(struct database *db, struct failure *why)
     return database_execute(db,
                             "PRAGMA journal_mode = WAL;"
                             "PRAGMA synchronous = FULL;"
-                            "PRAGMA wal_autocheckpoint = 4000;"
                             "PRAGMA journal_size_limit = 67108864;"
                             "PRAGMA cache_size = -4096;"
                             "PRAGMA temp_store = MEMORY;"
@@ -103,9 +108,31 @@ static int refuse_stray_commit(void *argument)
     return !db->committing;
 }
 
+/* After each commit, with the pages that the log holds. */
+static int note_log(void *argument, sqlite3 *sql, const char *name, int pages)
+{
+    struct database *db = argument;
+    db->log_pages = pages;
+    if (pages >= LOG_DUE)
+        sqlite3_wal_checkpoint_v2(sql, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return SQLITE_OK; /* what could not be done now is tried after the next commit */
+}
+
 void database_guard(struct database *db)
 {
     sqlite3_commit_hook(db->sql, refuse_stray_commit, db);
+    sqlite3_wal_hook(db->sql, note_log, db);
+}
+
+bool database_log_is_long(const struct database *db)
+{
+    return db->log_pages >= LOG_LONG;
+}
+
+void database_begin_log_anew(struct database *db)
+{
+    sqlite3_wal_checkpoint_v2(db->sql, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    db->log_pages = 0; /* if it failed, the next commit says so */
 }
 
 /* ---- transactions ---- */

@@ -42,8 +42,15 @@ void *database_close(struct database *db); /* NULL is fine; returns NULL */
 
 /* Several statements without results, outside of transactions, before database_guard. */
 must_check enum outcome database_execute(struct database *db, const char *text, struct failure *why);
-/* From now on only database_commit commits. */
+/* The writer's connection: from now on only database_commit commits, and each commit minds the length of the log. */
 void database_guard(struct database *db);
+/*
+ * Commits write what they can of the log into the database. It begins anew by
+ * itself when no reader looks at it; under readers that overlap it would grow
+ * without end. So when it is long: no reader at work, then database_begin_log_anew.
+ */
+bool database_log_is_long(const struct database *db);
+void database_begin_log_anew(struct database *db);
 
 must_check enum outcome database_begin(struct database *db, struct failure *why);
 /* UNKNOWN if the disk failed under it: it may be done or not. In every case there is no transaction after it. */

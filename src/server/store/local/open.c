@@ -293,7 +293,7 @@ static enum outcome local_start(struct local *local, const char *folder, struct 
     if (outcome == OUTCOME_OK)
         outcome = database_ready(local, folder, db, why);
     if (outcome == OUTCOME_OK)
-        return writer_start(&local->writer, local, &local->time, db, why);
+        return writer_start(&local->writer, local, &local->time, &local->readers, db, why);
     database_close(db);
     return outcome;
 }

@@ -22,7 +22,7 @@ enum outcome readers_take(struct readers *readers, struct reader *out, struct fa
 {
     struct database *db = NULL;
     pthread_mutex_lock(&readers->mutex);
-    while (readers->idle_count == 0 && readers->opened == READERS_MAX)
+    while (readers->paused || (readers->idle_count == 0 && readers->opened == READERS_MAX))
         pthread_cond_wait(&readers->given, &readers->mutex);
     if (readers->idle_count > 0)
         db = readers->idle[--readers->idle_count];
@@ -34,7 +34,7 @@ enum outcome readers_take(struct readers *readers, struct reader *out, struct fa
     if (outcome != OUTCOME_OK) {
         scoped_lock(&readers->mutex);
         readers->opened--;
-        pthread_cond_signal(&readers->given);
+        pthread_cond_broadcast(&readers->given);
         return outcome;
     }
     *out = (struct reader){readers, db};
@@ -49,5 +49,20 @@ void readers_give(struct reader *reader)
     scoped_lock(&readers->mutex);
     readers->idle[readers->idle_count++] = reader->db;
     reader->db = NULL;
-    pthread_cond_signal(&readers->given);
+    pthread_cond_broadcast(&readers->given); /* takers wait for it, and the one who pauses */
+}
+
+void readers_pause(struct readers *readers)
+{
+    scoped_lock(&readers->mutex);
+    readers->paused = true;
+    while (readers->idle_count != readers->opened)
+        pthread_cond_wait(&readers->given, &readers->mutex);
+}
+
+void readers_resume(struct readers *readers)
+{
+    scoped_lock(&readers->mutex);
+    readers->paused = false;
+    pthread_cond_broadcast(&readers->given);
 }

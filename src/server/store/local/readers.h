@@ -23,6 +23,7 @@ struct readers {
     pthread_cond_t given;
     unsigned opened;
     unsigned idle_count;
+    bool paused;
     struct database *idle[READERS_MAX];
 };
 
@@ -33,6 +34,14 @@ struct reader {
 
 void readers_init(struct readers *readers, const char *path);
 void readers_fini(struct readers *readers); /* all have been given back */
+
+/*
+ * From readers_pause to readers_resume nobody holds one: it waits for those that
+ * are out, and who wants one waits for the end of it. The writer's thread alone;
+ * hence nobody who holds one may wait for the writer, or take a second one.
+ */
+void readers_pause(struct readers *readers);
+void readers_resume(struct readers *readers);
 
 must_check enum outcome readers_take(struct readers *readers, struct reader *out, struct failure *why);
 void readers_give(struct reader *reader);

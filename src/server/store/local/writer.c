@@ -112,13 +112,18 @@ static void *writer_main(void *argument)
         struct failure trouble = {0};
         enum outcome outcome = writer_transaction(writer, batch, &trouble);
         writer_answer(writer, batch, outcome, &trouble);
+        if (database_log_is_long(writer->db)) {
+            readers_pause(writer->readers);
+            database_begin_log_anew(writer->db);
+            readers_resume(writer->readers);
+        }
     }
 }
 
 enum outcome writer_start(struct writer *writer, struct local *local, const struct timeline *time,
-                          struct database *db, struct failure *why)
+                          struct readers *readers, struct database *db, struct failure *why)
 {
-    *writer = (struct writer){.local = local, .db = db, .time = time};
+    *writer = (struct writer){.local = local, .db = db, .time = time, .readers = readers};
     writer->last = &writer->first;
     pthread_mutex_init(&writer->mutex, NULL);
     pthread_cond_init(&writer->wake, NULL);

@@ -23,6 +23,7 @@
 
 #include "base/outcome.h"
 #include "server/store/local/database.h"
+#include "server/store/local/readers.h"
 #include "server/store/local/timeline.h"
 
 #include <pthread.h>
@@ -41,7 +42,8 @@ struct writer {
     struct local *local;
     struct database *db; /* the thread's, once started */
     const struct timeline *time;
-    int64_t time_written; /* store time last written down */
+    struct readers *readers; /* who must be out of the way now and then */
+    int64_t time_written;    /* store time last written down */
     pthread_t thread;
     bool started;
     _Atomic uint64_t commits; /* transactions that changed something */
@@ -56,7 +58,7 @@ struct writer {
 
 /* Takes `db` over, also when it fails. */
 must_check enum outcome writer_start(struct writer *writer, struct local *local, const struct timeline *time,
-                                     struct database *db, struct failure *why);
+                                     struct readers *readers, struct database *db, struct failure *why);
 /* Does what waits, then ends. Fine if it was never started. */
 void writer_stop(struct writer *writer);
 

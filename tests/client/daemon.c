@@ -54,13 +54,15 @@ static void run(const struct daemon *daemon)
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     dup2(fd, 1);
     dup2(fd, 2);
+    for (const char *const *at = daemon->environment; at && *at; at++)
+        putenv((char *)(uintptr_t)*at);
     execl(program, program, "--store", store, "--socket", path, "--address-file", addresses, "--port", port,
           "--no-rpcbind", "--retry-first", "1", "--retry-last", "1", (char *)NULL);
     perror(program);
     _exit(127);
 }
 
-static void show_log(const struct daemon *daemon)
+void daemon_show_log(const struct daemon *daemon)
 {
     char command[160];
     snprintf(command, sizeof command, "tail -n 30 %s/log >&2", daemon->folder);
@@ -86,7 +88,7 @@ static bool read_addresses(struct daemon *daemon)
     return port != 0;
 }
 
-void daemon_start(struct daemon *daemon)
+void daemon_launch(struct daemon *daemon)
 {
     char path[128];
     snprintf(path, sizeof path, "%s/addresses", daemon->folder);
@@ -94,13 +96,31 @@ void daemon_start(struct daemon *daemon)
     daemon->pid = fork();
     if (daemon->pid == 0)
         run(daemon);
+}
+
+bool daemon_await(struct daemon *daemon)
+{
     int64_t until = milliseconds() + (int64_t)READY_MS * slowness();
     while (!read_addresses(daemon)) {
-        if (waitpid(daemon->pid, NULL, WNOHANG) != 0 || milliseconds() > until) {
-            show_log(daemon);
+        if (waitpid(daemon->pid, &daemon->status, WNOHANG) != 0) {
+            daemon->pid = 0;
+            return false;
+        }
+        if (milliseconds() > until) {
+            daemon_show_log(daemon);
             fail_msg("fileshared did not start");
         }
-        pause_ms(10);
+        pause_ms(5);
+    }
+    return true;
+}
+
+void daemon_start(struct daemon *daemon)
+{
+    daemon_launch(daemon);
+    if (!daemon_await(daemon)) {
+        daemon_show_log(daemon);
+        fail_msg("fileshared did not start");
     }
 }
 
@@ -116,8 +136,9 @@ void daemon_stop(struct daemon *daemon, int signal)
         pause_ms(5);
     }
     daemon->pid = 0;
+    daemon->status = status;
     if (signal == SIGTERM && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
-        show_log(daemon);
+        daemon_show_log(daemon);
         fail_msg("fileshared ended with status %x", status);
     }
 }
@@ -130,11 +151,16 @@ void daemon_freeze(const struct daemon *daemon)
     assert_true(WIFSTOPPED(status));
 }
 
-void daemon_begin(struct daemon *daemon)
+void daemon_prepare(struct daemon *daemon, const char *parent)
 {
     *daemon = (struct daemon){.state = "state"};
-    snprintf(daemon->folder, sizeof daemon->folder, "/tmp/client_test.XXXXXX");
+    snprintf(daemon->folder, sizeof daemon->folder, "%.40s/client_test.XXXXXX", parent);
     assert_non_null(mkdtemp(daemon->folder));
+}
+
+void daemon_begin(struct daemon *daemon)
+{
+    daemon_prepare(daemon, "/tmp");
     daemon_start(daemon);
 }
 
@@ -167,7 +193,7 @@ struct fileshare *daemon_session(const struct daemon *daemon, const char *server
         .state_folder = state,
     };
     if (fileshare_open(&options, &session, &error) != FILESHARE_OK) {
-        show_log(daemon);
+        daemon_show_log(daemon);
         fail_msg("%s", error.text);
     }
     return session;

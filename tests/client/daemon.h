@@ -18,14 +18,22 @@ struct daemon {
     uint16_t port;     /* kept over restarts */
     char tcp[64];      /* "127.0.0.1:port" */
     char local[128];   /* "unix:/path" */
-    const char *state; /* leaf of the clients\' state folder; another one has other mailboxes */
+    const char *state; /* leaf of the clients' state folder; another one has other mailboxes */
+    const char *const *environment; /* "NAME=value" ... NULL: more of it for the next start; NULL: nothing */
+    int status;        /* how the last one ended, as of waitpid; set by daemon_stop and daemon_await */
 };
 
 void daemon_begin(struct daemon *daemon); /* makes the folder, starts it */
+/* The same, not started, its folder in `parent`. */
+void daemon_prepare(struct daemon *daemon, const char *parent);
 void daemon_end(struct daemon *daemon);   /* stops it, removes the folder */
 
 /* Returns when it serves. */
 void daemon_start(struct daemon *daemon);
+/* The two halves of it; await says false if the process ended instead. */
+void daemon_launch(struct daemon *daemon);
+bool daemon_await(struct daemon *daemon);
+void daemon_show_log(const struct daemon *daemon);
 /* SIGTERM, or another signal; waits for its end. */
 void daemon_stop(struct daemon *daemon, int signal);
 

@@ -1,5 +1,6 @@
 #include "rpc/page.h"
 
+#include "base/fault.h"
 #include "rpc/transport.h"
 
 #include <stdlib.h>
@@ -121,6 +122,7 @@ static bool serve(struct page *page, const struct page_caller *caller, const str
     /* Decodes the arguments, calls the procedure, encodes the reply, frees both. */
     int64_t began = request->procedure->time_limit_ms ? clock_elapsed(page->clock) : 0;
     program->dispatch(&call->request, transport);
+    FAULT_POINT("reply-made");
     if (!call->reply)
         svcerr_systemerr(transport); /* nobody is left waiting for an answer */
     count(page, call, began);

@@ -1,5 +1,6 @@
 #include "server/delivery/reports.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/scoped.h"
 #include "rpc/backoff.h"
@@ -140,6 +141,7 @@ static void acknowledge(struct reports *reports, const struct flight *flight,
     enum outcome outcome;
     uint32_t tries = 0;
     count(reports, flight, result);
+    FAULT_POINT("notice-answered");
     do
         outcome = reports->store->acts->pending_done(reports->store, &flight->mailbox, flight->token,
                                                      result->acknowledged, &why);

@@ -1,6 +1,7 @@
 #include "server/store/local/blobs.h"
 
 #include "base/disk.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 
 #include <errno.h>
@@ -120,6 +121,7 @@ enum outcome blob_create(struct blobs *blobs, enum blob_place place, const struc
     if (made < 0)
         return blob_failed("make blob", path, why);
     *fd = made;
+    FAULT_POINT("blob-made");
     return OUTCOME_OK;
 }
 
@@ -155,6 +157,7 @@ enum outcome blob_sync(struct blobs *blobs, enum blob_place place, const struct 
     blob_path(blobs, place, blob, path);
     if (fsync(fd) < 0)
         return blob_failed("sync blob", path, why);
+    FAULT_POINT("blob-synced");
     return sync_folder_of(blobs, place, path, why);
 }
 
@@ -163,6 +166,7 @@ enum outcome blob_flush(int fd, uint64_t size, struct failure *why)
     /* A write that failed half-way may have left bytes behind the end. */
     if (ftruncate(fd, (off_t)size) < 0 || fsync(fd) < 0)
         return blob_failed("sync", "an upload", why);
+    FAULT_POINT("upload-flushed");
     return OUTCOME_OK;
 }
 
@@ -173,6 +177,7 @@ enum outcome blob_settle(struct blobs *blobs, const struct id *blob, struct fail
     blob_path(blobs, BLOB_WHOLE, blob, to);
     if (renameat(blobs->incoming_fd, from, blobs->blobs_fd, to) < 0)
         return blob_failed("settle blob", from, why);
+    FAULT_POINT("blob-moved");
     enum outcome outcome = sync_folder_of(blobs, BLOB_WHOLE, to, why);
     return outcome == OUTCOME_OK ? sync_folder_of(blobs, BLOB_INCOMING, from, why) : outcome;
 }

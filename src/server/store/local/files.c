@@ -1,5 +1,6 @@
 #include "server/store/local/files.h"
 
+#include "base/fault.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
@@ -129,6 +130,7 @@ static enum outcome remove_run(struct local *local, struct database *db, void *a
         outcome = may_end(&entry, removing->key.caller, removing->expected, why);
     if (outcome == OUTCOME_OK)
         outcome = publish_retire(local, db, removing->name, why);
+    FAULT_POINT("remove-made");
     if (outcome != OUTCOME_OK)
         return outcome;
     return answers_keep(db, &removing->key, timeline_now(&local->time), &body,
@@ -146,7 +148,9 @@ enum outcome local_remove(struct store *store, const struct store_caller *caller
         .name = name,
         .expected = expected,
     };
-    return writer_do(&local_of(store)->writer, remove_run, &removing, why);
+    enum outcome outcome = writer_do(&local_of(store)->writer, remove_run, &removing, why);
+    FAULT_POINT("remove-committed");
+    return outcome;
 }
 
 /* ---- rename ---- */
@@ -173,6 +177,7 @@ static enum outcome rename_do(struct local *local, struct database *db, struct r
     snprintf(made->name, sizeof made->name, "%s", rename->target);
     made->version = rename->op;
     outcome = publish_make(local, db, made, &content, why);
+    FAULT_POINT("rename-published");
     return outcome == OUTCOME_OK ? publish_retire(local, db, rename->source, why) : outcome;
 }
 
@@ -189,6 +194,7 @@ static enum outcome rename_run(struct local *local, struct database *db, void *a
     }
     if (outcome == OUTCOME_ABSENT)
         outcome = rename_do(local, db, renaming, why);
+    FAULT_POINT("rename-made");
     if (outcome != OUTCOME_OK)
         return outcome;
     pack_entry(&body, &renaming->made);
@@ -215,6 +221,7 @@ enum outcome local_rename(struct store *store, const struct store_caller *caller
         .rename = rename,
     };
     enum outcome outcome = writer_do(&local_of(store)->writer, rename_run, &renaming, why);
+    FAULT_POINT("rename-committed");
     if (outcome == OUTCOME_OK)
         *out = renaming.made;
     return outcome;

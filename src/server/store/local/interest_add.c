@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "base/glob.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/entries.h"
@@ -289,6 +290,7 @@ enum outcome local_interest_add(struct store *store, const struct store_caller *
         outcome = look_through(local, &adding, why);
     if (outcome == OUTCOME_OK)
         outcome = writer_do(&local->writer, add_run, &adding, why);
+    FAULT_POINT("interest-committed");
     if (outcome == OUTCOME_OK)
         *out = adding.made;
     return outcome;

@@ -1,5 +1,6 @@
 #include "server/store/local/interests.h"
 
+#include "base/fault.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
@@ -109,6 +110,7 @@ enum outcome local_interest_renew(struct store *store, const struct store_caller
         .seconds = seconds,
     };
     enum outcome outcome = writer_do(&local->writer, renew_run, &renewing, why);
+    FAULT_POINT("renew-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
     noticed_tell(local, &renewing.noticed);
@@ -280,6 +282,7 @@ enum outcome local_interest_drop(struct store *store, const struct store_caller 
         .capacity = capacity,
     };
     enum outcome outcome = writer_do(&local->writer, drop_run, &dropping, why);
+    FAULT_POINT("cancel-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
     noticed_tell(local, &dropping.noticed);

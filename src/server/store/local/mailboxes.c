@@ -1,5 +1,6 @@
 #include "server/store/local/mailboxes.h"
 
+#include "base/fault.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/local.h"
 #include "server/store/local/notices.h"
@@ -184,6 +185,7 @@ enum outcome local_mailbox_route(struct store *store, const struct id *secret, c
         return failure_set(why, OUTCOME_INVALID, "a route of %zu bytes", size);
     struct routing routing = {.secret = secret, .route = route, .size = size};
     enum outcome outcome = writer_do(&local->writer, route_run, &routing, why);
+    FAULT_POINT("route-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
     if (size > 0) {
@@ -218,6 +220,7 @@ enum outcome local_mailbox_forget(struct store *store, const struct id *secret, 
     struct local *local = local_of(store);
     struct forgetting forgetting = {.secret = secret};
     enum outcome outcome = writer_do(&local->writer, forget_run, &forgetting, why);
+    FAULT_POINT("forget-committed");
     if (outcome == OUTCOME_OK && forgetting.row != 0)
         due_forget(&local->due, forgetting.row);
     return outcome;

@@ -1,5 +1,6 @@
 #include "server/store/local/notices.h"
 
+#include "base/fault.h"
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
 
@@ -359,6 +360,7 @@ enum outcome local_fan_out(struct store *store, size_t limit, bool *left, struct
     while (outcome == OUTCOME_OK && any && done < limit) {
         struct fan_out_step step = {.limit = limit - done};
         outcome = writer_do(&local->writer, fan_out_run, &step, why);
+        FAULT_POINT("fan-out-committed");
         if (outcome == OUTCOME_OK) {
             noticed_tell(local, &step.noticed);
             done += step.done;

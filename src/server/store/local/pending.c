@@ -1,5 +1,6 @@
 #include "server/store/local/pending.h"
 
+#include "base/fault.h"
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
 
@@ -97,6 +98,7 @@ enum outcome local_pending_done(struct store *store, const struct id *secret, ui
     struct local *local = local_of(store);
     struct finishing finishing = {.secret = secret, .acknowledged = acknowledged};
     enum outcome outcome = writer_do(&local->writer, done_run, &finishing, why);
+    FAULT_POINT("notice-acknowledged");
     if (outcome != OUTCOME_OK || finishing.row == 0)
         return outcome;
     due_done(&local->due, finishing.row, token, clock_elapsed(local->clock));

@@ -1,6 +1,7 @@
 #include "server/store/local/publish.h"
 
 #include "base/disk.h"
+#include "base/fault.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
@@ -103,6 +104,7 @@ enum outcome publish_make(struct local *local, struct database *db, struct store
     enum outcome outcome = version_is_new(db, &entry->version, why);
     if (outcome == OUTCOME_OK)
         outcome = publish_retire(local, db, entry->name, why);
+    FAULT_POINT("replace-retired");
     if (outcome == OUTCOME_OK)
         outcome = content_row(db, content, entry->size, &row, why);
     if (outcome == OUTCOME_OK)
@@ -165,6 +167,7 @@ static enum outcome publish_run(struct local *local, struct database *db, void *
     outcome = publish_check(db, publishing->key.caller, publishing->entry.name, &publishing->condition, why);
     if (outcome == OUTCOME_OK)
         outcome = publish_make(local, db, &publishing->entry, &publishing->content, why);
+    FAULT_POINT("publish-made");
     if (outcome == OUTCOME_OK && publishing->upload)
         outcome = upload_row_gone(db, publishing->upload, why);
     if (outcome != OUTCOME_OK)
@@ -222,6 +225,7 @@ static enum outcome upload_content(struct local *local, struct upload *upload, u
     if (outcome == OUTCOME_OK)
         outcome = blob_settle(&local->blobs, &upload->claim.blob, why);
     upload->settled = outcome == OUTCOME_OK;
+    FAULT_POINT("publish-settled");
     return outcome;
 }
 
@@ -251,6 +255,7 @@ static enum outcome publish_upload(struct local *local, struct upload *upload,
         outcome = upload_content(local, upload, small, &publishing->content, why);
         if (outcome == OUTCOME_OK)
             outcome = writer_do(&local->writer, publish_run, publishing, why);
+        FAULT_POINT("publish-committed");
     }
     if (outcome == OUTCOME_OK)
         upload_end(local, upload);
@@ -307,6 +312,7 @@ static enum outcome put_blob(struct local *local, const struct store_put *put, c
     enum outcome outcome = blob_create(&local->blobs, BLOB_WHOLE, blob, &fd, why);
     if (outcome == OUTCOME_OK)
         outcome = disk_write_at(fd, put->content, put->size, 0, "a blob", why);
+    FAULT_POINT("put-written");
     if (outcome == OUTCOME_OK)
         outcome = blob_sync(&local->blobs, BLOB_WHOLE, blob, fd, why);
     return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
@@ -322,6 +328,7 @@ static enum outcome put_large(struct local *local, const struct store_put *put, 
     blob_claim(&local->blobs, &claim);
     publishing->content = (struct publish_content){.kind = CONTENT_BLOB, .blob = claim.blob};
     outcome = put_blob(local, put, &claim.blob, why);
+    FAULT_POINT("put-synced");
     if (outcome == OUTCOME_OK)
         outcome = writer_do(&local->writer, publish_run, publishing, why);
     /* UNKNOWN: a row may name it; the sweep finds out. */
@@ -371,6 +378,7 @@ enum outcome local_put(struct store *store, const struct store_caller *caller, c
                                          : writer_do(&local->writer, publish_run, &publishing, why);
     else if (publish_look(local, &publishing, &publishing.entry, NULL) == OUTCOME_OK)
         outcome = OUTCOME_OK; /* a repeat: what was done needs no room */
+    FAULT_POINT("put-committed");
     if (outcome == OUTCOME_OK)
         *out = publishing.entry;
     return outcome;

@@ -1,5 +1,6 @@
 #include "server/store/local/sweep.h"
 
+#include "base/fault.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
@@ -65,6 +66,7 @@ static enum outcome sweep_interests(struct local *local, struct store_sweep *out
 {
     struct expiring expiring = {0};
     enum outcome outcome = writer_do(&local->writer, expire_run, &expiring, why);
+    FAULT_POINT("expiry-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
     noticed_tell(local, &expiring.noticed);

@@ -1,6 +1,7 @@
 #include "server/store/local/uploads.h"
 
 #include "base/disk.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/entries.h"
@@ -162,6 +163,7 @@ static enum outcome upload_record(struct local *local, struct upload *upload, st
     upload->broken = outcome != OUTCOME_OK;
     if (outcome == OUTCOME_OK)
         outcome = writer_do(&local->writer, row_synced, &row, why);
+    FAULT_POINT("upload-recorded");
     if (outcome == OUTCOME_OK) {
         upload->synced = row.synced;
         upload->synced_at = timeline_now(&local->time);
@@ -221,6 +223,7 @@ static enum outcome begin_new(struct local *local, struct upload *upload, const 
         return outcome;
     uploads_opened(&local->uploads, upload);
     outcome = writer_do(&local->writer, row_insert, &row, why);
+    FAULT_POINT("upload-begun");
     if (outcome != OUTCOME_OK)
         return outcome;
     if (out->published)
@@ -323,6 +326,7 @@ static enum outcome write_held(struct local *local, struct upload *upload, uint6
     enum outcome outcome = step ? local_has_room(local, count, why) : OUTCOME_OK;
     if (outcome == OUTCOME_OK)
         outcome = disk_write_at(upload->fd, bytes, count, held, "an upload", why);
+    FAULT_POINT("upload-written");
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
     digest_add(upload->digest, bytes, count);

@@ -1,5 +1,6 @@
 #include "server/store/local/writer.h"
 
+#include "base/fault.h"
 #include "base/scoped.h"
 
 #include <stdio.h>
@@ -75,6 +76,7 @@ static enum outcome writer_transaction(struct writer *writer, struct writer_act 
     bool changed = database_changes(writer->db) != before;
     if (outcome == OUTCOME_OK)
         outcome = writer_note_time(writer, changed, why);
+    FAULT_POINT("writer-before-commit");
     if (outcome == OUTCOME_OK)
         outcome = database_commit(writer->db, why);
     else
@@ -111,6 +113,7 @@ static void *writer_main(void *argument)
             return NULL;
         struct failure trouble = {0};
         enum outcome outcome = writer_transaction(writer, batch, &trouble);
+        FAULT_POINT("writer-committed");
         writer_answer(writer, batch, outcome, &trouble);
         if (database_log_is_long(writer->db)) {
             readers_pause(writer->readers);

@@ -1,0 +1,141 @@
+/*
+ * The server dies at each of its named places (base/fault.h), under the same load
+ * and the same audit as in kill_test.c. Every place is passed: one that no load
+ * reaches would test nothing.
+ */
+#include "fault/cast.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* What is held of an upload is recorded only now and then: this place wants one of more than 64 MiB. */
+static const char far_place[] = "upload-recorded";
+
+enum { FAR_SIZE = 72 << 20 };
+
+enum { NAMES_MAX = 128, NAME_ROOM = 64, PASSED_WITHIN_MS = 20000, PASSES = 4 };
+
+static char names[NAMES_MAX][NAME_ROOM];
+static unsigned names_count;
+
+/* The server's own list. */
+static int list_names(void **state)
+{
+    (void)state;
+    char command[512];
+    const char *build = getenv("FILESHARE_BUILD");
+    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshared'", build ? build : ".");
+    FILE *list = popen(command, "re");
+    assert_non_null(list);
+    while (names_count < NAMES_MAX && fgets(names[names_count], NAME_ROOM, list)) {
+        names[names_count][strcspn(names[names_count], "\n")] = '\0';
+        names_count++;
+    }
+    return pclose(list);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    assert_true(names_count >= 25 && names_count < NAMES_MAX);
+    for (unsigned i = 0; i < names_count; i++)
+        for (unsigned j = 0; j < i; j++)
+            assert_string_not_equal(names[i], names[j]);
+}
+
+/* Runs it with the crash planned until it is dead; false if it passed the place too seldom. */
+static bool crash_at(struct cast *cast, const char *name, unsigned passes)
+{
+    char setting[128];
+    const char *environment[] = {setting, NULL};
+    struct daemon *server = &cast->world.server;
+    snprintf(setting, sizeof setting, "FILESHARE_CRASH_AT=%s:%u", name, passes);
+    server->environment = environment;
+    daemon_launch(server);
+    server->environment = NULL;
+    int64_t until = milliseconds() + (int64_t)PASSED_WITHIN_MS * slowness();
+    pid_t dead = 0;
+    while (dead == 0 && milliseconds() < until) {
+        usleep(2000);
+        dead = waitpid(server->pid, &server->status, WNOHANG);
+    }
+    if (dead == 0)
+        return false;
+    server->pid = 0;
+    cast->world.kills++;
+    if (!WIFSIGNALED(server->status) || WTERMSIG(server->status) != SIGKILL)
+        world_wrong(&cast->world, "at %s the server ended with status %x", name, (unsigned)server->status);
+    return true;
+}
+
+struct far {
+    struct world *world;
+    struct fileshare *session;
+    pthread_t thread;
+};
+
+static void *put_far(void *argument)
+{
+    struct far *far = argument;
+    struct world *world = far->world;
+    struct fileshare_entry entry;
+    struct fileshare_error error = {0};
+    if (world_put(world, far->session, far_place, FAR_SIZE, 1, true, &entry, &error) == FILESHARE_OK)
+        world_get(world, far->session, &entry);
+    else
+        world_wrong(world, "put of %d bytes: %s", FAR_SIZE, error.text);
+    return NULL;
+}
+
+/* Crash, start, audit. */
+static void crash_once(struct cast *cast, const char *name)
+{
+    struct far far = {.world = &cast->world};
+    bool is_far = strcmp(name, far_place) == 0;
+    unsigned passes = is_far ? 1 : 1 + dice_throw(&cast->dice, PASSES);
+    unsigned wrong = cast->world.wrong;
+    if (is_far) {
+        far.session = world_session(&cast->world, "far", 120);
+        assert_non_null(far.session);
+    }
+    cast_kill(cast);
+    if (is_far)
+        assert_int_equal(pthread_create(&far.thread, NULL, put_far, &far), 0);
+    if (!crash_at(cast, name, passes)) {
+        world_wrong(&cast->world, "%s was not passed %u times", name, passes);
+        cast_kill(cast);
+    }
+    daemon_start(&cast->world.server);
+    if (is_far)
+        pthread_join(far.thread, NULL);
+    fileshare_close(far.session);
+    cast_audit(cast, dice_throw(&cast->dice, 4) == 0 ? CAST_EVENTS : CAST_FILES);
+    if (cast->world.wrong > wrong)
+        print_error("that was after a crash at %s:%u\n", name, passes);
+}
+
+static void test_each_name(void **state)
+{
+    (void)state;
+    static struct cast cast;
+    cast_begin(&cast);
+    for (unsigned i = 0; i < names_count && cast.world.wrong == 0; i++)
+        crash_once(&cast, names[i]);
+    print_message("%u places\n", names_count);
+    cast_end(&cast);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_names), cmocka_unit_test(test_each_name)};
+    return cmocka_run_group_tests(tests, list_names, NULL);
+}

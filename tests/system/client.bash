@@ -39,6 +39,11 @@ begin() {
 }
 called_back() { grep -qE 'called back' "$1.err"; }
 
+# The process PID has a handler for SIGINT.
+catches_signals() { [ $((0x$(awk '/^SigCgt/ { print $2 }' "/proc/$1/status") & 2)) -ne 0 ]; }
+# The server's counter NAME is at least COUNT.
+counted() { [ "$(fileshare-client status | awk -v name="$1" '$1 == name { print $2 }')" -ge "$2" ]; }
+
 # ends STATUS PID: it ends with that status.
 ends() {
     local status=0

@@ -78,8 +78,8 @@ END
     fileshare-client put - --as never <pipe >put.out 2>put.err &
     putter=$!
     exec 3>pipe
-    head -c 1000000 zeros >&3
-    sleep 0.2
+    head -c 6000000 zeros >&3
+    until_true 20 counted calls.upload_data 1
     kill -INT "$putter"
     ends 130 "$putter"
     exec 3>&-
@@ -88,14 +88,14 @@ END
     fileshare-client get zeros -o - >out 2>get.err &
     getter=$!
     exec 4<out
-    sleep 0.3
+    head -c 10 <&4 >/dev/null
     kill -INT "$getter"
     ends 130 "$getter"
     mkdir down && cd down
     kill -STOP "$server_pid"
     fileshare-client get zeros >get.out 2>get.err &
     getter=$!
-    sleep 0.3
+    until_true 20 catches_signals "$getter"
     kill -INT "$getter"
     ends 130 "$getter"
     kill -CONT "$server_pid"

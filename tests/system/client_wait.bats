@@ -109,7 +109,6 @@ END
     begin waiter wait later --timeout 2m
     until_true 20 called_back waiter
     stop_server
-    sleep 0.3
     serve
     echo x >later && fileshare-client -q put later
     ends 0 "$pid"

@@ -54,11 +54,9 @@ static enum outcome start(struct fileshare *session, struct attachment *attachme
     return outcome == OUTCOME_OK ? keeper_first(attachment->keeper, &session->stop, why) : outcome;
 }
 
-static enum outcome attach(struct fileshare *session, fileshare_handler *handler, void *context,
-                           struct failure *why)
+static enum outcome attach_once(struct fileshare *session, fileshare_handler *handler, void *context,
+                                struct failure *why)
 {
-    if (session->attachment)
-        return failure_set(why, OUTCOME_HELD, "this session is attached already");
     enum outcome outcome = session_ready(session, why);
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -73,6 +71,21 @@ static enum outcome attach(struct fileshare *session, fileshare_handler *handler
         session->attachment = attachment;
     else
         attachment_free(attachment);
+    return outcome;
+}
+
+/* A connection that breaks before the first ATTACH was answered is tried again as any call's. */
+static enum outcome attach(struct fileshare *session, fileshare_handler *handler, void *context,
+                           struct failure *why)
+{
+    enum outcome outcome;
+    struct retry retry;
+    if (session->attachment)
+        return failure_set(why, OUTCOME_HELD, "this session is attached already");
+    retry_init(&retry);
+    do
+        outcome = attach_once(session, handler, context, why);
+    while (outcome != OUTCOME_OK && retry_again(&retry, session, &outcome, why));
     return outcome;
 }
 

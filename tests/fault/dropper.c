@@ -1,0 +1,225 @@
+#include "fault/dropper.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    CONNECTIONS_MAX = 64,
+    STREAM_ROOM = 4 << 20, /* more than a record of the contract */
+    CALL_WORDS = 6,        /* xid, CALL, RPC version, program, version, procedure */
+    LAST = 1U << 31
+};
+
+/* One direction: bytes of a record that is not whole yet. */
+struct stream {
+    int from, to;
+    uint8_t *bytes;
+    size_t held;
+};
+
+struct dropper {
+    int fd, stop[2];
+    uint16_t target;
+    char address[32];
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards the plan */
+    uint32_t procedure;
+    enum lost lost;
+    unsigned left; /* calls up to the one that matters; 0: none, or it was seen */
+    bool expects;  /* a reply of this xid, on the connection `at` */
+    uint32_t xid;
+    int at;
+    bool dropped;
+    struct stream streams[2 * CONNECTIONS_MAX]; /* the thread's; to the server, from it */
+    unsigned count;
+};
+
+static uint32_t word(const uint8_t *bytes)
+{
+    uint32_t value;
+    memcpy(&value, bytes, sizeof value);
+    return ntohl(value);
+}
+
+/* Size of the whole record at the start, marks included; 0: it is not all there. */
+static size_t record_size(const struct stream *stream)
+{
+    size_t at = 0;
+    while (at + 4 <= stream->held) {
+        uint32_t mark = word(stream->bytes + at);
+        at += 4 + (mark & ~(uint32_t)LAST);
+        if (mark & LAST)
+            return at <= stream->held ? at : 0;
+    }
+    return 0;
+}
+
+/* Whether this record is the one to be lost. */
+static bool is_lost(struct dropper *dropper, unsigned index, const uint8_t *record, size_t size)
+{
+    bool lost = false;
+    if (size < 12)
+        return false;
+    uint32_t xid = word(record + 4);
+    bool is_call = word(record + 8) == 0;
+    int connection = (int)(index / 2);
+    pthread_mutex_lock(&dropper->lock);
+    if (index % 2 == 0 && is_call && size >= 4 + 4 * CALL_WORDS && dropper->left > 0 &&
+        word(record + 4 + 4 * (CALL_WORDS - 1)) == dropper->procedure && --dropper->left == 0) {
+        lost = dropper->lost == LOST_CALL;
+        dropper->expects = !lost;
+        dropper->xid = xid;
+        dropper->at = connection;
+    } else if (index % 2 == 1 && !is_call && dropper->expects && dropper->xid == xid &&
+               dropper->at == connection) {
+        lost = true;
+        dropper->expects = false;
+    }
+    dropper->dropped |= lost;
+    pthread_mutex_unlock(&dropper->lock);
+    return lost;
+}
+
+static bool send_all(int fd, const uint8_t *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t sent = send(fd, bytes + done, size - done, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return false;
+        done += (size_t)sent;
+    }
+    return true;
+}
+
+/* Takes what came, and sends on what is whole. False: the connection is over. */
+static bool move(struct dropper *dropper, unsigned index)
+{
+    struct stream *stream = &dropper->streams[index];
+    ssize_t got = recv(stream->from, stream->bytes + stream->held, STREAM_ROOM - stream->held, 0);
+    if (got <= 0)
+        return false;
+    stream->held += (size_t)got;
+    for (size_t size = record_size(stream); size > 0; size = record_size(stream)) {
+        if (is_lost(dropper, index, stream->bytes, size) || !send_all(stream->to, stream->bytes, size))
+            return false;
+        stream->held -= size;
+        memmove(stream->bytes, stream->bytes + size, stream->held);
+    }
+    return true;
+}
+
+static void cut(struct dropper *dropper, unsigned connection)
+{
+    struct stream *streams = &dropper->streams[2 * (size_t)connection];
+    if (streams[0].from < 0)
+        return;
+    close(streams[0].from);
+    close(streams[0].to);
+    for (unsigned i = 0; i < 2; i++) {
+        free(streams[i].bytes);
+        streams[i] = (struct stream){.from = -1, .to = -1};
+    }
+}
+
+static void greet(struct dropper *dropper)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(dropper->target)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int client = accept4(dropper->fd, NULL, NULL, SOCK_CLOEXEC);
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    unsigned at = 0;
+    while (at < dropper->count && dropper->streams[2 * (size_t)at].from >= 0)
+        at++;
+    if (at == CONNECTIONS_MAX || connect(server, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(client);
+        close(server);
+        return;
+    }
+    dropper->count = at < dropper->count ? dropper->count : at + 1;
+    dropper->streams[2 * (size_t)at] = (struct stream){.from = client,
+                                                       .to = server,
+                                                       .bytes = malloc(STREAM_ROOM)};
+    dropper->streams[2 * (size_t)at + 1] = (struct stream){.from = server,
+                                                           .to = client,
+                                                           .bytes = malloc(STREAM_ROOM)};
+}
+
+static void *dropper_run(void *argument)
+{
+    struct dropper *dropper = argument;
+    for (;;) {
+        struct pollfd polls[2 + 2 * CONNECTIONS_MAX] = {{.fd = dropper->fd, .events = POLLIN},
+                                                        {.fd = dropper->stop[0], .events = POLLIN}};
+        unsigned streams = 2 * dropper->count;
+        for (unsigned i = 0; i < streams; i++)
+            polls[2 + i] = (struct pollfd){.fd = dropper->streams[i].from, .events = POLLIN};
+        if (poll(polls, 2 + streams, -1) < 0 || polls[1].revents != 0)
+            return NULL;
+        for (unsigned i = 0; i < streams; i++)
+            if (polls[2 + i].revents != 0 && dropper->streams[i].from >= 0 && !move(dropper, i))
+                cut(dropper, i / 2);
+        if (polls[0].revents != 0)
+            greet(dropper);
+    }
+}
+
+struct dropper *dropper_new(uint16_t target_port)
+{
+    struct dropper *dropper = calloc(1, sizeof *dropper);
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    if (!dropper)
+        abort();
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    dropper->target = target_port;
+    pthread_mutex_init(&dropper->lock, NULL);
+    dropper->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(dropper->fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(dropper->fd, CONNECTIONS_MAX) != 0 || pipe(dropper->stop) != 0 ||
+        getsockname(dropper->fd, (struct sockaddr *)&address, &size) != 0 ||
+        pthread_create(&dropper->thread, NULL, dropper_run, dropper) != 0)
+        abort();
+    snprintf(dropper->address, sizeof dropper->address, "127.0.0.1:%u", ntohs(address.sin_port));
+    return dropper;
+}
+
+void dropper_free(struct dropper *dropper)
+{
+    close(dropper->stop[1]);
+    pthread_join(dropper->thread, NULL);
+    for (unsigned i = 0; i < dropper->count; i++)
+        cut(dropper, i);
+    close(dropper->stop[0]);
+    close(dropper->fd);
+    pthread_mutex_destroy(&dropper->lock);
+    free(dropper);
+}
+
+const char *dropper_address(const struct dropper *dropper)
+{
+    return dropper->address;
+}
+
+void dropper_plan(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth)
+{
+    pthread_mutex_lock(&dropper->lock);
+    dropper->procedure = procedure;
+    dropper->lost = lost;
+    dropper->left = nth;
+    dropper->expects = dropper->dropped = false;
+    pthread_mutex_unlock(&dropper->lock);
+}
+
+bool dropper_dropped(struct dropper *dropper)
+{
+    pthread_mutex_lock(&dropper->lock);
+    bool dropped = dropper->dropped;
+    pthread_mutex_unlock(&dropper->lock);
+    return dropped;
+}

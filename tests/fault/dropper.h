@@ -1,0 +1,24 @@
+/*
+ * dropper: a relay between clients and a server that loses one message of choice, for tests.
+ *
+ * It takes whole records off both streams (RFC 5531 section 11). A message that
+ * is to be lost is not sent on, and the connection it was on is cut, both ways:
+ * over TCP nothing is lost otherwise. Any thread may call any of these.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum lost { LOST_CALL, LOST_REPLY };
+
+struct dropper;
+
+struct dropper *dropper_new(uint16_t target_port);          /* aborts if there is no way */
+void dropper_free(struct dropper *dropper);                 /* its connections are cut */
+const char *dropper_address(const struct dropper *dropper); /* "127.0.0.1:port" */
+
+/* Loses the `nth` (from 1) call of that procedure from now on, or the reply to it. */
+void dropper_plan(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth);
+/* Whether the plan came about. */
+bool dropper_dropped(struct dropper *dropper);

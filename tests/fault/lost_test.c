@@ -1,0 +1,315 @@
+/*
+ * Each procedure that writes loses its call, and its reply: the library repeats,
+ * and it counts once: the answer of the first, and one event for each arrival.
+ */
+#include "fault/dropper.h"
+#include "fault/roll.h"
+#include "fault/world.h"
+
+#include "proto/fileshare.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SMALL = 1000, LARGE = 3 << 20, TOLD_WITHIN_MS = 20000, INTEREST_SECONDS = 3600 };
+
+static const struct fileshare_id none;
+
+/* What it is done with: all through the dropper, but the witness. */
+struct stage {
+    struct world world;
+    struct dropper *dropper;
+    struct fileshare *session, *witness;
+    struct roll heard; /* under the lock: (version, none) */
+    pthread_mutex_t lock;
+    unsigned serial, drops;
+};
+
+static struct stage stage;
+
+static bool hear(void *context, const struct fileshare_event *event)
+{
+    (void)context;
+    pthread_mutex_lock(&stage.lock);
+    if (event->kind != FILESHARE_ARRIVED || roll_add(&stage.heard, &event->entry.version, &none) > 1)
+        world_wrong(&stage.world, "event %llu of %s is one too many", (unsigned long long)event->number,
+                    event->entry.name);
+    pthread_mutex_unlock(&stage.lock);
+    return true;
+}
+
+static bool was_heard(const struct fileshare_id *version)
+{
+    pthread_mutex_lock(&stage.lock);
+    bool heard = roll_times(&stage.heard, version, &none) > 0;
+    pthread_mutex_unlock(&stage.lock);
+    return heard;
+}
+
+static void must_hear(const struct fileshare_entry *entry)
+{
+    int64_t until = milliseconds() + (int64_t)TOLD_WITHIN_MS * slowness();
+    while (!was_heard(&entry->version)) {
+        if (milliseconds() > until)
+            fail_msg("the arrival of %s was not told", entry->name);
+        usleep(2000);
+    }
+}
+
+static struct fileshare *session_by(const char *server, const char *who)
+{
+    char state[128];
+    struct fileshare *session = NULL;
+    struct fileshare_error error = {0};
+    snprintf(state, sizeof state, "%s/%s", stage.world.server.folder, who);
+    struct fileshare_options options = {.server = server,
+                                        .retry_seconds = 60,
+                                        .without_rpcbind = true,
+                                        .state_folder = state};
+    if (fileshare_open(&options, &session, &error) != FILESHARE_OK)
+        fail_msg("%s", error.text);
+    return session;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    struct fileshare_error error = {0};
+    struct fileshare_registered registered;
+    world_begin(&stage.world);
+    pthread_mutex_init(&stage.lock, NULL);
+    stage.dropper = dropper_new(stage.world.server.port);
+    stage.session = session_by(dropper_address(stage.dropper), "through");
+    stage.witness = session_by(stage.world.server.tcp, "witness");
+    struct fileshare_register what = {.pattern = "**",
+                                      .glob = true,
+                                      .every = true,
+                                      .seconds = INTEREST_SECONDS};
+    if (fileshare_attach(stage.witness, hear, NULL, &error) != FILESHARE_OK ||
+        fileshare_interest(stage.witness, &what, NULL, NULL, &registered, &error) != FILESHARE_OK)
+        fail_msg("%s", error.text);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    fileshare_close(stage.session);
+    fileshare_close(stage.witness);
+    dropper_free(stage.dropper);
+    roll_fini(&stage.heard);
+    pthread_mutex_destroy(&stage.lock);
+    print_message("%u messages lost\n", stage.drops);
+    world_end(&stage.world);
+    return 0;
+}
+
+#define must(call, error)                                         \
+    do {                                                          \
+        enum fileshare_status status_ = (call);                   \
+        if (status_ != FILESHARE_OK)                              \
+            fail_msg("%s: %d: %s", #call, status_, (error).text); \
+    } while (0)
+
+static struct fileshare_entry put(struct fileshare *session, const char *name, size_t size, bool replace)
+{
+    struct fileshare_entry entry = {0};
+    struct fileshare_error error = {0};
+    must(world_put(&stage.world, session, name, size, ++stage.serial, replace, &entry, &error), error);
+    return entry;
+}
+
+/* The plan came about, and the name is this version, told once. */
+static void expect(const struct fileshare_entry *entry)
+{
+    struct fileshare_entry now;
+    struct fileshare_error error = {0};
+    must(fileshare_stat(stage.witness, entry->name, &now, &error), error);
+    assert_memory_equal(&now.version, &entry->version, sizeof now.version);
+    world_get(&stage.world, stage.witness, &now);
+    must_hear(entry);
+}
+
+static void expect_dropped(void)
+{
+    assert_true(dropper_dropped(stage.dropper));
+    assert_int_equal(stage.world.wrong, 0);
+    stage.drops++;
+}
+
+static const char *fresh_name(void)
+{
+    static char name[32];
+    snprintf(name, sizeof name, "lost/%u", ++stage.serial);
+    return name;
+}
+
+static void upload_losing(uint32_t procedure, size_t size, unsigned nth)
+{
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        dropper_plan(stage.dropper, procedure, lost, nth);
+        struct fileshare_entry entry = put(stage.session, fresh_name(), size, false);
+        expect_dropped();
+        expect(&entry);
+        dropper_plan(stage.dropper, procedure, lost, nth);
+        struct fileshare_entry other = put(stage.session, entry.name, size, true);
+        expect_dropped();
+        expect(&other);
+    }
+}
+
+static void test_upload(void **state)
+{
+    (void)state;
+    upload_losing(FSPROC_UPLOAD, SMALL, 1);
+    upload_losing(FSPROC_UPLOAD, 300000, 1);
+}
+
+static void test_upload_open(void **state)
+{
+    (void)state;
+    upload_losing(FSPROC_UPLOAD_OPEN, LARGE, 1);
+}
+
+static void test_upload_data(void **state)
+{
+    (void)state;
+    upload_losing(FSPROC_UPLOAD_DATA, LARGE, 1);
+    upload_losing(FSPROC_UPLOAD_DATA, LARGE, 2);
+    upload_losing(FSPROC_UPLOAD_DATA, LARGE, 3);
+}
+
+static void test_upload_commit(void **state)
+{
+    (void)state;
+    upload_losing(FSPROC_UPLOAD_COMMIT, LARGE, 1);
+}
+
+static void test_remove(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        struct fileshare_entry entry = put(stage.witness, fresh_name(), SMALL, false), now;
+        struct fileshare_error error = {0};
+        dropper_plan(stage.dropper, FSPROC_REMOVE, lost, 1);
+        must(fileshare_remove(stage.session, entry.name, NULL, &error), error);
+        expect_dropped();
+        assert_int_equal(fileshare_stat(stage.witness, entry.name, &now, &error), FILESHARE_ABSENT);
+    }
+}
+
+static void test_rename(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        struct fileshare_entry source = put(stage.witness, fresh_name(), SMALL, false), made, now;
+        struct fileshare_error error = {0};
+        dropper_plan(stage.dropper, FSPROC_RENAME, lost, 1);
+        must(fileshare_rename(stage.session, source.name, fresh_name(), false, &made, &error), error);
+        expect_dropped();
+        expect(&made);
+        assert_memory_equal(made.digest, source.digest, sizeof made.digest);
+        assert_int_equal(fileshare_stat(stage.witness, source.name, &now, &error), FILESHARE_ABSENT);
+    }
+}
+
+/* ---- interests ---- */
+
+struct seen {
+    unsigned count;
+    struct fileshare_interest last;
+};
+
+static void see(void *context, const struct fileshare_interest *interest)
+{
+    struct seen *seen = context;
+    seen->count++;
+    seen->last = *interest;
+}
+
+static struct fileshare_id interest_in(const char *name)
+{
+    struct fileshare_register what = {.pattern = name, .seconds = INTEREST_SECONDS};
+    struct fileshare_registered registered;
+    struct fileshare_error error = {0};
+    must(fileshare_interest(stage.session, &what, NULL, NULL, &registered, &error), error);
+    assert_true(registered.registered);
+    return registered.id;
+}
+
+static void test_interest(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        struct seen seen = {0};
+        struct fileshare_error error = {0};
+        const char *name = fresh_name();
+        uint32_t left = 0;
+        dropper_plan(stage.dropper, FSPROC_REGISTER_INTEREST, lost, 1);
+        struct fileshare_id id = interest_in(name);
+        expect_dropped();
+        must(fileshare_interests(stage.session, see, &seen, NULL, &error), error);
+        assert_int_equal(seen.count, 1);
+        assert_memory_equal(&seen.last.id, &id, sizeof id);
+        dropper_plan(stage.dropper, FSPROC_RENEW_INTEREST, lost, 1);
+        must(fileshare_renew(stage.session, &id, 2 * INTEREST_SECONDS, &left, &error), error);
+        expect_dropped();
+        assert_true(left > INTEREST_SECONDS && left <= 2 * INTEREST_SECONDS);
+        dropper_plan(stage.dropper, FSPROC_CANCEL_INTEREST, lost, 1);
+        seen = (struct seen){0};
+        must(fileshare_cancel(stage.session, &id, NULL, see, &seen, &error), error);
+        expect_dropped();
+        assert_int_equal(seen.count, 1);
+        assert_int_equal(seen.last.state, FILESHARE_CANCELLED);
+    }
+}
+
+/* ---- the way of events: ATTACH, DETACH ---- */
+
+static bool count_one(void *context, const struct fileshare_event *event)
+{
+    (void)event;
+    atomic_fetch_add((atomic_uint *)context, 1);
+    return true;
+}
+
+static void test_attach(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        atomic_uint heard = 0;
+        struct fileshare_error error = {0};
+        const char *name = fresh_name();
+        interest_in(name);
+        dropper_plan(stage.dropper, FSPROC_ATTACH, lost, 1);
+        must(fileshare_attach(stage.session, count_one, &heard, &error), error);
+        struct fileshare_entry entry = put(stage.witness, name, SMALL, false);
+        must_hear(&entry);
+        int64_t until = milliseconds() + (int64_t)TOLD_WITHIN_MS * slowness();
+        while (heard == 0 && milliseconds() < until)
+            usleep(2000);
+        expect_dropped();
+        dropper_plan(stage.dropper, FSPROC_DETACH, lost, 1);
+        fileshare_detach(stage.session);
+        expect_dropped();
+        assert_int_equal(heard, 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_upload),      cmocka_unit_test(test_upload_open),
+        cmocka_unit_test(test_upload_data), cmocka_unit_test(test_upload_commit),
+        cmocka_unit_test(test_remove),      cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_interest),    cmocka_unit_test(test_attach),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}

@@ -170,6 +170,10 @@ static enum outcome finish_engine(struct config *config, struct failure *why)
     struct rpc_limits *engine = &config->engine;
 
     engine->spare_files += config->sender.connections + config->store_limits.open_reads;
+    if (engine->workers == 0)
+        engine->workers = rpc_limits_default().workers;
+    if (engine->workers < 3)
+        return failure_set(why, OUTCOME_INVALID, "workers: %u are too few: 3 at least", engine->workers);
     if (engine->permits == 0)
         engine->permits = engine->workers - 2;
     if (engine->permits > engine->workers - 2)

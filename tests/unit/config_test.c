@@ -79,7 +79,64 @@ static void defaults_are_within_their_bounds(void **state)
     assert_int_equal(config->engine.record_max, 1114112);
     assert_int_equal(config_finish(config, &why), OUTCOME_OK);
     assert_int_equal(config->engine.permits, config->engine.workers - 2);
-    assert_int_equal(config->engine.idle_ms, 600000);
+    assert_int_equal(config->engine.idle_ms, 300000);
+    config_free(config);
+}
+
+/* What runs without a configuration (tests, callback programs) has the same bounds. */
+static void defaults_are_those_of_the_parts(void **state)
+{
+    const struct rpc_limits engine = rpc_limits_default();
+    const struct store_limits store = store_limits_default();
+    const struct sender_limits sender = sender_limits_default();
+    struct config *config = NULL;
+    struct failure why = {0};
+
+    (void)state;
+    assert_int_equal(config_new(&config, &why), OUTCOME_OK);
+    assert_int_equal(config_finish(config, &why), OUTCOME_OK);
+#define SAME(configured, own) assert_int_equal(config->configured, own)
+    SAME(engine.workers, engine.workers);
+    SAME(engine.permits, engine.permits);
+    SAME(engine.connections, engine.connections);
+    SAME(engine.connections_per_address, engine.connections_per_address);
+    SAME(engine.record_max, engine.record_max);
+    SAME(engine.record_anonymous_max, engine.record_anonymous_max);
+    SAME(engine.in_flight_bytes, engine.in_flight_bytes);
+    SAME(engine.in_flight_reserve_bytes, engine.in_flight_reserve_bytes);
+    SAME(engine.turn_records, engine.turn_records);
+    SAME(engine.turn_bytes, engine.turn_bytes);
+    SAME(engine.unsent_records, engine.unsent_records);
+    SAME(engine.unsent_bytes, engine.unsent_bytes);
+    SAME(engine.waiting_records, engine.waiting_records);
+    SAME(engine.idle_ms, engine.idle_ms);
+    SAME(engine.progress_bytes, engine.progress_bytes);
+    SAME(engine.progress_ms, engine.progress_ms);
+    SAME(engine.probe_ms, engine.probe_ms);
+    SAME(store_limits.uploads, store.uploads);
+    SAME(store_limits.uploads_per_principal, store.uploads_per_principal);
+    SAME(store_limits.upload_idle_seconds, store.upload_idle_seconds);
+    SAME(store_limits.interests, store.interests);
+    SAME(store_limits.interests_per_mailbox, store.interests_per_mailbox);
+    SAME(store_limits.open_globs, store.open_globs);
+    SAME(store_limits.open_globs_per_mailbox, store.open_globs_per_mailbox);
+    SAME(store_limits.mailboxes, store.mailboxes);
+    SAME(store_limits.mailboxes_per_principal, store.mailboxes_per_principal);
+    SAME(store_limits.events_per_mailbox, store.events_per_mailbox);
+    SAME(store_limits.event_seconds, store.event_seconds);
+    SAME(store_limits.answers_per_principal, store.answers_per_principal);
+    SAME(store_limits.kept_seconds, store.kept_seconds);
+    SAME(store_limits.kept_bytes, store.kept_bytes);
+    SAME(store_limits.reserve_bytes, store.reserve_bytes);
+    SAME(store_limits.open_reads, store.open_reads);
+    SAME(sender.mailboxes, sender.mailboxes);
+    SAME(sender.deliveries, sender.deliveries);
+    SAME(sender.delivery_bytes, sender.delivery_bytes);
+    SAME(sender.connections, sender.connections);
+    SAME(sender.connect_ms, sender.connect_ms);
+    SAME(sender.call_ms, sender.call_ms);
+    SAME(sender.prove_wait_ms, sender.prove_wait_ms);
+    SAME(sender.outgoing_port, sender.outgoing_port);
     config_free(config);
 }
 
@@ -176,6 +233,7 @@ static void what_may_not_be_is_refused(void **state)
         {"--log=loud", NULL, "is none of error"},
         {"--log-to=paper", NULL, "is none of stderr"},
         {"--workers=8", "--permits=7", "at most 6"},
+        {"--workers=2", NULL, "3 at least"},
         {"--retry-first=10", "--retry-last=9", "retry-last is shorter"},
         {"--port=-1", NULL, "is no number"},
         {"serve", NULL, "options only"},
@@ -226,6 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_within_their_bounds),
+        cmocka_unit_test(defaults_are_those_of_the_parts),
         cmocka_unit_test(a_dump_read_back_is_the_same_dump),
         cmocka_unit_test(the_command_line_beats_the_file),
         cmocka_unit_test(a_bad_file_is_refused_with_its_line),

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,7 +20,10 @@ static void *run(void *argument)
 {
     struct scripted_peer *peer = argument;
 
+    const int on = 1;
+
     peer->fd = accept(peer->listening, NULL, NULL);
+    setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     check(peer->fd >= 0, "nobody connected");
     peer->script(peer, peer->context);
     return NULL;

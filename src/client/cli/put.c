@@ -83,6 +83,14 @@ static void tell(struct client *client, const struct fileshare_entry *entry, boo
         printf(_("%s: stored, %s\n"), shown, size_text(entry->size, size));
 }
 
+/* The library cannot know what the option is called. */
+static void say_what_to_do(struct fileshare_error *error)
+{
+    size_t used = strlen(error->text);
+
+    snprintf(error->text + used, sizeof error->text - used, "%s", _("; --replace puts this one in its place"));
+}
+
 static enum exit_code put_one(struct client *client, const struct choices *choices, const char *path)
 {
     char name[2 * FILESHARE_NAME_SIZE], label[OUTPUT_TEXT_SIZE];
@@ -107,6 +115,8 @@ static enum exit_code put_one(struct client *client, const struct choices *choic
     progress_end(progress);
     if (status == FILESHARE_OK)
         tell(client, &entry, unchanged);
+    if (status == FILESHARE_EXISTS)
+        say_what_to_do(&error);
     return client_told(client, put.name, status, &error);
 }
 

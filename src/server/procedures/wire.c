@@ -64,9 +64,17 @@ fs_status wire_status(enum outcome outcome)
     return FS_FAULT;
 }
 
-static bool is_our_fault(fs_status status)
+/*
+ * Whether the log is to say it. What a disk that is full or failing refuses is
+ * told once a minute, not call by call: upkeep says when it began and ended.
+ */
+static bool is_worth_a_line(fs_status status)
 {
-    return status == FS_FAULT || status == FS_CORRUPT || status == FS_UNKNOWN || status == FS_UNAVAILABLE;
+    static struct log_limit faults, refusals;
+
+    if (status == FS_UNKNOWN || status == FS_UNAVAILABLE)
+        return log_allowed(&refusals, 1);
+    return (status == FS_FAULT || status == FS_CORRUPT) && log_allowed(&faults, 30);
 }
 
 fs_text wire_text(struct rpc_call *call, const char *text)
@@ -82,10 +90,9 @@ fs_text wire_text(struct rpc_call *call, const char *text)
 
 fs_status wire_failed(struct rpc_call *call, enum outcome outcome, const struct failure *why, fs_text *reason)
 {
-    static struct log_limit limit;
     fs_status status = wire_status(outcome);
 
-    if (is_our_fault(status) && log_allowed(&limit, 30))
+    if (is_worth_a_line(status))
         log_error("%s: %s: %s", rpc_call_procedure(call)->label, outcome_name(outcome), why->text);
     *reason = wire_text(call, why->text);
     return status;

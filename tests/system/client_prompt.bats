@@ -83,6 +83,8 @@ END
     screen() { tmux -L test capture-pane -p -S - -t try; }
     shows() { screen | grep -qE "$1"; }
     keys() { tmux -L test send-keys -t try "$@"; }
+    # the prompt is there anew: what a terminal gets while Ctrl-C is at work may be thrown away
+    prompts() { screen | grep -v '^$' | tail -n 1 | grep -qE '^fileshare> ?$'; }
     tmux -L test -f /dev/null new-session -d -s try -x 100 -y 40 "fileshare-client; echo exit=\$?; exec sleep 1000"
     until_true 20 shows '^fileshare> $|^fileshare>$'
     keys 'interest report.csv --for 1h' Enter
@@ -91,6 +93,7 @@ END
     head -c 5000 /dev/zero >report.csv && fileshare-client -q put report.csv
     until_true 20 shows '^\* report.csv has arrived \(4.9 KiB, from unix:0\)$'
     keys C-c
+    until_true 20 prompts
     keys 'ls -l' Enter
     until_true 20 shows '^4.9 KiB +unix:0 +20[0-9-]+ [0-9:]+ +report.csv$'
     # Ctrl-C stops the command, not the prompt
@@ -98,6 +101,7 @@ END
     until_true 20 shows 'wait: called back'
     keys C-c
     until_true 20 shows '^fileshare> \^C$|^\^C$'
+    until_true 20 prompts
     keys 'ping' Enter
     until_true 20 shows ' ms$'
     keys 'help' Enter

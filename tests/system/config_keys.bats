@@ -286,8 +286,8 @@ END
     fileshare-client -q interest x --for 1h >/dev/null
     kill -STOP "\$pid"
     echo x >x && fileshare-client -q put x
-    # three tries in vain, where the defaults would have half of one
-    until_true 20 counts_more delivery.retries 2
+    # two tries in vain, where the defaults would have half of one
+    until_true 45 counts_more delivery.retries 1
     [ ! -s listener.out ]
     kill -CONT "\$pid"
     until_true 20 says arrived listener.out

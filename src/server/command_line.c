@@ -117,17 +117,16 @@ static enum outcome apply_key(struct config *config, const struct config_key *ke
     return outcome;
 }
 
-static enum outcome read_file(const struct reading *reading, struct config *config, struct failure *why)
+enum outcome command_line_file(const char *file, struct config *config, struct failure *why)
 {
-    const char *path = reading->file ? reading->file : DEFAULT_FILE;
-    enum outcome outcome = config_read(config, path, why);
+    enum outcome outcome = config_read(config, file ? file : DEFAULT_FILE, why);
 
-    return outcome == OUTCOME_ABSENT && !reading->file ? OUTCOME_OK : outcome;
+    return outcome == OUTCOME_ABSENT && !file ? OUTCOME_OK : outcome;
 }
 
 static enum outcome build_config(const struct reading *reading, struct config *config, struct failure *why)
 {
-    enum outcome outcome = read_file(reading, config, why);
+    enum outcome outcome = command_line_file(reading->file, config, why);
 
     for (size_t i = 0; i < reading->count && outcome == OUTCOME_OK; i++) {
         if (reading->debug && strcmp(reading->keys[i].name, "log") == 0)
@@ -147,10 +146,13 @@ enum outcome command_line_read(int argc, char *const *argv, struct command_line 
     enum outcome outcome = reading_init(&reading, out, why);
     const struct options_program program = {
         .name = "fileshared",
-        .usage = "[OPTION...]",
+        .usage = "[OPTION...] | fsck [OPTION...] | backup [OPTION...] FOLDER",
         .summary = "Serves files over ONC RPC, and calls clients back when a file they wait for has come. "
                    "Runs in the foreground until SIGTERM or SIGINT.",
         .version = "fileshared " FILESHARE_VERSION,
+        .epilogue = "Commands, each with a --help of its own:\n"
+                    "  fsck      says whether the store is sound\n"
+                    "  backup    copies the store, also while it is served",
         .rows = reading.rows,
     };
 
@@ -165,7 +167,7 @@ enum outcome command_line_read(int argc, char *const *argv, struct command_line 
         return OUTCOME_OK;
     const char *const *arguments = options_arguments(options, &left);
     if (left > 0)
-        return failure_set(why, OUTCOME_INVALID, "there is nothing to do with \"%s\": fileshared takes options only",
+        return failure_set(why, OUTCOME_INVALID, "there is nothing to do with \"%s\": options, or \"fsck\" or \"backup\" before all else, are known",
                            arguments[0]);
     outcome = config_new(&config, why);
     if (outcome == OUTCOME_OK)

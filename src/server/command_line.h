@@ -16,6 +16,9 @@ struct command_line {
     bool dump;             /* --dump-config: write it, and end */
 };
 
+/* Reads `file`, or with NULL the default one if it is there. As config_read. */
+must_check enum outcome command_line_file(const char *file, struct config *config, struct failure *why);
+
 /* INVALID for what the user got wrong; else what config says. `out->config` is set with OK and not told. */
 must_check enum outcome command_line_read(int argc, char *const *argv, struct command_line *out,
                                           struct failure *why);

@@ -1,11 +1,12 @@
 /*
  * fileshared: reads what it is to be, becomes it, and waits for the signal to
- * stop.
+ * stop. Or does a command that looks after a store (care.h).
  *
  * Exit codes: 0 stopped as told (or the configuration is sound), 1 could not
  * start, 2 usage or configuration.
  */
 #include "base/log.h"
+#include "server/care.h"
 #include "server/command_line.h"
 #include "server/daemon.h"
 
@@ -53,6 +54,8 @@ int main(int argc, char **argv)
     struct command_line line = {0};
     struct failure why = {0};
 
+    if (argc > 1 && care_is_command(argv[1]))
+        return care_run(argc - 1, argv + 1);
     if (command_line_read(argc, argv, &line, &why) != OUTCOME_OK) {
         fprintf(stderr, "fileshared: %s\nTry \"fileshared --help\".\n", why.text);
         return EXIT_USAGE;

@@ -62,7 +62,10 @@ same() {
 
 @test "options: each of fileshared --help is in a manual, and the other way round" {
     page=$(options_of_page "$source_tree/man/fileshared.8" | grep -vx KEY)
-    helped=$("$build/fileshared" --help | options_of_help)
+    helped=$({
+        "$build/fileshared" --help
+        for command in fsck backup; do "$build/fileshared" "$command" --help; done
+    } | options_of_help)
     missing=$(comm -23 <(echo "$helped") <({ echo "$page"; keys_of_page; } | sort -u))
     echo "in no manual: $missing"
     [ -z "$missing" ]

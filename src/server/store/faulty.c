@@ -264,6 +264,18 @@ static enum outcome faulty_audit(struct store *store, bool deep, struct store_au
     return FAULTY(store, audit, deep, out);
 }
 
+static enum outcome faulty_repair(struct store *store, bool deep, struct store_repair *out,
+                                  struct failure *why)
+{
+    return FAULTY(store, repair, deep, out);
+}
+
+static enum outcome faulty_backup(struct store *store, const char *target, bool copy,
+                                  struct store_backup *out, struct failure *why)
+{
+    return FAULTY(store, backup, target, copy, out);
+}
+
 static const struct store_acts faulty_acts = {
     .close = faulty_close,
     .instance = faulty_instance,
@@ -295,6 +307,8 @@ static const struct store_acts faulty_acts = {
     .sweep = faulty_sweep,
     .health = faulty_health,
     .audit = faulty_audit,
+    .repair = faulty_repair,
+    .backup = faulty_backup,
 };
 
 enum outcome store_faulty_new(struct store *inner, const struct store_faulty_plan *plan, struct store **out,

@@ -214,20 +214,42 @@ struct store_health {
     char trouble[FAILURE_TEXT_MAX];   /* "" when all is well */
 };
 
-/* What audit found: 0 everywhere in a sound store. */
+enum store_finding_kind { STORE_MISSING, STORE_WRONG_SIZE, STORE_WRONG_DIGEST };
+
+/* An entry whose content is not what it says. */
+struct store_finding {
+    enum store_finding_kind kind;
+    char name[NAME_BUFFER];
+};
+
+enum { STORE_FINDINGS = 16 };
+
+/* What audit found: 0 everywhere, but for `entries`, in a sound store. */
 struct store_audit {
     uint64_t entries;          /* looked at */
     uint64_t missing_blobs;    /* entries without content */
     uint64_t wrong_sizes;
     uint64_t wrong_digests;    /* with deep */
     uint64_t orphan_blobs;     /* content without entry: the sweep's work */
+    size_t finding_count;      /* of the entries found wrong, the first ones */
+    struct store_finding findings[STORE_FINDINGS];
+};
+
+struct store_repair {
+    uint64_t set_aside; /* entries that are no more: their content was gone or wrong */
+    uint64_t removed;   /* pieces of content that nothing named */
+};
+
+struct store_backup {
+    uint64_t linked, copied; /* pieces of content, by the way they were taken */
+    uint64_t rounds;         /* how often it began anew since content went meanwhile; 1: not once */
 };
 
 struct store_sweep {
     uint64_t uploads, blobs, answers, interests, mailboxes, events; /* removed, or expired */
 };
 
-enum { STORE_CAN_BACKUP = 1 << 0 };
+enum { STORE_CAN_BACKUP = 1 << 0, STORE_CAN_REPAIR = 1 << 1 };
 
 struct store;
 
@@ -379,7 +401,18 @@ struct store_acts {
     enum outcome (*sweep)(struct store *store, struct store_sweep *out, bool *left, int64_t *next_due,
                           struct failure *why) must_check;
     enum outcome (*health)(struct store *store, struct store_health *out, struct failure *why) must_check;
+    /* With `deep` every byte is read. CORRUPT if the facts themselves are damaged. */
     enum outcome (*audit)(struct store *store, bool deep, struct store_audit *out, struct failure *why) must_check;
+    /*
+     * STORE_CAN_REPAIR. What audit would find goes: entries whose content is
+     * missing or of another size (with `deep`, or another digest) are set aside,
+     * which says what they were, with the bytes there are; content that nothing
+     * names is removed. Nothing that is sound is touched.
+     */
+    enum outcome (*repair)(struct store *store, bool deep, struct store_repair *out, struct failure *why) must_check;
+    /* STORE_CAN_BACKUP. As store_local_backup; meanwhile all other acts go on. */
+    enum outcome (*backup)(struct store *store, const char *target, bool copy, struct store_backup *out,
+                           struct failure *why) must_check;
 };
 
 /* What every implementation begins with. */
@@ -412,6 +445,7 @@ struct store_limits store_limits_default(void);
 /* The embedded store: SQLite and files below one folder (server/store/local/). */
 struct store_local_options {
     const char *folder; /* made if missing, mode 0700 */
+    bool existing;      /* do not make one: ABSENT */
     struct store_limits limits;
     const struct clock *clock; /* must outlive the store */
 };
@@ -422,6 +456,19 @@ struct store_local_options {
  */
 must_check enum outcome store_local_open(const struct store_local_options *options, struct store **out,
                                          struct failure *why);
+
+/*
+ * Copies the store in `folder`, served or not, to `target`, which must be missing
+ * or an empty folder: all files as they were at one moment, with interests,
+ * mailboxes and events; without uploads on their way and replaced versions.
+ * Content is linked where both are on one file system, unless `copy`. `target` is
+ * there as a whole, durable, or not at all, and is a store. Event numbers in it
+ * leave a gap, so that none that a client saw after the backup comes twice.
+ * ABSENT: no store there. EXISTS. CORRUPT: content is missing. INVALID: the store
+ * is of another release. UNAVAILABLE, NOSPACE, LOCAL.
+ */
+must_check enum outcome store_local_backup(const char *folder, const char *target, bool copy,
+                                           struct store_backup *out, struct failure *why);
 
 /*
  * A store around another that answers UNAVAILABLE and UNKNOWN on schedule, before

@@ -55,14 +55,6 @@ enum outcome local_health(struct store *store, struct store_health *out, struct 
 
 enum { AUDIT_PAGE = 64 };
 
-/* What a name should have. */
-struct audited {
-    struct store_entry entry;
-    bool is_inline;
-    bool bytes_right; /* inline: size and digest */
-    struct id blob;
-};
-
 static void look_at_bytes(struct query *q, struct audited *out)
 {
     out->is_inline = column_is_null(q);
@@ -125,31 +117,48 @@ static enum outcome blob_digest(struct local *local, const struct audited *row, 
     return outcome;
 }
 
-static enum outcome audit_blob(struct local *local, const struct audited *row, bool deep,
-                               struct store_audit *out, struct failure *why)
+/* What is wrong with a blob's row: ABSENT if nothing is. */
+static enum outcome look_at_blob(struct local *local, const struct audited *row, bool deep,
+                                 enum store_finding_kind *out, struct failure *why)
 {
     uint64_t size;
-    enum outcome outcome = blob_size(&local->blobs, &row->blob, &size, why);
-    if (outcome == OUTCOME_OK && size != row->entry.size)
-        out->wrong_sizes++;
     struct digest_value digest;
-    if (outcome == OUTCOME_OK && deep) {
+    enum outcome outcome = blob_size(&local->blobs, &row->blob, &size, why);
+    if (outcome == OUTCOME_OK && size != row->entry.size) {
+        *out = STORE_WRONG_SIZE;
+        return OUTCOME_OK;
+    }
+    if (outcome == OUTCOME_OK && !deep)
+        return OUTCOME_ABSENT;
+    if (outcome == OUTCOME_OK)
         outcome = blob_digest(local, row, &digest, why);
-        if (outcome == OUTCOME_OK && memcmp(&digest, &row->entry.digest, sizeof digest) != 0)
-            out->wrong_digests++;
+    if (outcome == OUTCOME_OK) {
+        *out = STORE_WRONG_DIGEST;
+        return memcmp(&digest, &row->entry.digest, sizeof digest) != 0 ? OUTCOME_OK : OUTCOME_ABSENT;
     }
     if (outcome != OUTCOME_ABSENT)
         return outcome;
     /* Gone: but perhaps with its name, since the row was read. */
     struct store_entry now;
+    *out = STORE_MISSING;
     outcome = local_stat(&local->store, row->entry.name, &now, why);
-    if (outcome == OUTCOME_OK && id_equal(&now.version, &row->entry.version))
-        out->missing_blobs++;
+    return outcome == OUTCOME_OK && !id_equal(&now.version, &row->entry.version) ? OUTCOME_ABSENT : outcome;
+}
+
+static enum outcome look_at_row(struct local *local, const struct audited *row, bool deep,
+                                const struct audit_visitor *visitor, struct failure *why)
+{
+    enum store_finding_kind kind = STORE_WRONG_DIGEST;
+    enum outcome outcome = row->is_inline && row->bytes_right ? OUTCOME_ABSENT
+                           : row->is_inline                   ? OUTCOME_OK
+                                                              : look_at_blob(local, row, deep, &kind, why);
+    if (outcome == OUTCOME_OK)
+        return visitor->entry(local, row, kind, visitor->argument, why);
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
-static enum outcome audit_entries(struct local *local, bool deep, struct store_audit *out,
-                                  struct failure *why)
+static enum outcome walk_entries(struct local *local, bool deep, const struct audit_visitor *visitor,
+                                 uint64_t *entries, struct failure *why)
 {
     char cursor[NAME_BUFFER] = "";
     size_t count = 1;
@@ -160,19 +169,16 @@ static enum outcome audit_entries(struct local *local, bool deep, struct store_a
     while (outcome == OUTCOME_OK && count > 0) {
         outcome = audit_page(local, cursor, rows, &count, why);
         for (size_t i = 0; i < count && outcome == OUTCOME_OK; i++) {
-            out->entries++;
+            ++*entries;
             memcpy(cursor, rows[i].entry.name, sizeof cursor);
-            if (!rows[i].is_inline)
-                outcome = audit_blob(local, &rows[i], deep, out, why);
-            else if (!rows[i].bytes_right)
-                out->wrong_digests++;
+            outcome = look_at_row(local, &rows[i], deep, visitor, why);
         }
     }
     return outcome;
 }
 
-static enum outcome audit_shard(struct local *local, unsigned shard, struct store_audit *out,
-                                struct failure *why)
+static enum outcome walk_shard(struct local *local, unsigned shard, const struct audit_visitor *visitor,
+                               struct failure *why)
 {
     scoped_reader struct reader reader = {0};
     scoped_walk DIR *walk = NULL;
@@ -184,19 +190,80 @@ static enum outcome audit_shard(struct local *local, unsigned shard, struct stor
         bool named = blob_is_claimed(&local->blobs, &blob);
         if (!named)
             outcome = sweep_blob_is_named(reader.db, &blob, &named, why);
-        out->orphan_blobs += outcome == OUTCOME_OK && !named;
+        if (outcome == OUTCOME_OK && !named)
+            outcome = visitor->orphan(local, &blob, visitor->argument, why);
     }
+    return outcome;
+}
+
+enum outcome audit_walk(struct local *local, bool deep, const struct audit_visitor *visitor,
+                        uint64_t *entries, struct failure *why)
+{
+    enum outcome outcome = walk_entries(local, deep, visitor, entries, why);
+    for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++)
+        outcome = walk_shard(local, shard, visitor, why);
+    return outcome;
+}
+
+/* ---- the act ---- */
+
+static enum outcome count_entry(struct local *local, const struct audited *row, enum store_finding_kind kind,
+                                void *argument, struct failure *why)
+{
+    (void)local;
+    (void)why;
+    struct store_audit *found = argument;
+    found->missing_blobs += kind == STORE_MISSING;
+    found->wrong_sizes += kind == STORE_WRONG_SIZE;
+    found->wrong_digests += kind == STORE_WRONG_DIGEST;
+    if (found->finding_count == STORE_FINDINGS)
+        return OUTCOME_OK;
+    struct store_finding *finding = &found->findings[found->finding_count++];
+    finding->kind = kind;
+    memcpy(finding->name, row->entry.name, sizeof finding->name);
+    return OUTCOME_OK;
+}
+
+static enum outcome count_orphan(struct local *local, const struct id *blob, void *argument,
+                                 struct failure *why)
+{
+    (void)local;
+    (void)blob;
+    (void)why;
+    struct store_audit *found = argument;
+    found->orphan_blobs++;
+    return OUTCOME_OK;
+}
+
+/* The facts themselves: is every page of the database what it should be? */
+static enum outcome audit_database(struct local *local, bool deep, struct failure *why)
+{
+    char text[256] = "";
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query q = deep ? query_on(reader.db, "PRAGMA integrity_check(1)")
+                                       : query_on(reader.db, "PRAGMA quick_check(1)");
+    outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        column_text(&q, text, sizeof text);
+    if (outcome == OUTCOME_OK && strcmp(text, "ok") != 0)
+        outcome = failure_set(why, OUTCOME_CORRUPT, "the database is damaged: %s", text);
     return outcome;
 }
 
 enum outcome local_audit(struct store *store, bool deep, struct store_audit *out, struct failure *why)
 {
     struct local *local = local_of(store);
-    struct store_audit found = {0};
-    enum outcome outcome = audit_entries(local, deep, &found, why);
-    for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++)
-        outcome = audit_shard(local, shard, &found, why);
+    scoped_free struct store_audit *found = calloc(1, sizeof *found);
+    if (!found)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for an audit");
+    const struct audit_visitor visitor = {count_entry, count_orphan, found};
+    enum outcome outcome = audit_database(local, deep, why);
     if (outcome == OUTCOME_OK)
-        *out = found;
+        outcome = audit_walk(local, deep, &visitor, &found->entries, why);
+    if (outcome == OUTCOME_OK)
+        *out = *found;
     return outcome;
 }

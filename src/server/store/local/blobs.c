@@ -206,6 +206,49 @@ enum outcome blob_size(struct blobs *blobs, const struct id *blob, uint64_t *out
     return OUTCOME_OK;
 }
 
+/* ---- giving ---- */
+
+/* Not a copy as long as it is not whole and durable: a failed one is taken away. */
+static enum outcome blob_copy(int from, int folder_fd, const char *name, struct failure *why)
+{
+    scoped_fd int to = openat(folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (to < 0)
+        return errno == EEXIST ? OUTCOME_OK : failure_system(why, OUTCOME_LOCAL, errno, "make %s", name);
+    enum { STEP = 256 << 10 };
+    scoped_free uint8_t *step = malloc(STEP);
+    if (!step)
+        return failure_set(why, OUTCOME_NOMEM, "no memory to copy a blob");
+    enum outcome outcome = OUTCOME_OK;
+    uint64_t at = 0;
+    ssize_t got = 1;
+    while (outcome == OUTCOME_OK && got > 0) {
+        got = pread(from, step, STEP, (off_t)at);
+        if (got > 0)
+            outcome = disk_write_at(to, step, (size_t)got, at, name, why);
+        at += got > 0 ? (uint64_t)got : 0;
+    }
+    if (got < 0)
+        outcome = blob_failed("read blob", name, why);
+    if (outcome == OUTCOME_OK && fsync(to) < 0)
+        outcome = failure_system(why, OUTCOME_LOCAL, errno, "sync %s", name);
+    if (outcome != OUTCOME_OK)
+        unlinkat(folder_fd, name, 0);
+    return outcome;
+}
+
+enum outcome blob_give(struct blobs *blobs, const struct id *blob, int folder_fd, const char *name, bool copy,
+                       bool *linked, struct failure *why)
+{
+    char path[BLOB_PATH_SIZE];
+    int folder = blob_path(blobs, BLOB_WHOLE, blob, path);
+    *linked = !copy && (linkat(folder, path, folder_fd, name, 0) == 0 || errno == EEXIST);
+    if (*linked)
+        return OUTCOME_OK;
+    scoped_fd int from = -1;
+    enum outcome outcome = blob_open(blobs, BLOB_WHOLE, blob, false, &from, why);
+    return outcome == OUTCOME_OK ? blob_copy(from, folder_fd, name, why) : outcome;
+}
+
 /* ---- walking ---- */
 
 enum outcome blob_walk(struct blobs *blobs, enum blob_place place, unsigned shard, DIR **out,

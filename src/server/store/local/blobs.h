@@ -73,6 +73,14 @@ must_check enum outcome blob_remove(struct blobs *blobs, enum blob_place place, 
 must_check enum outcome blob_size(struct blobs *blobs, const struct id *blob, uint64_t *out,
                                   struct failure *why);
 
+/*
+ * The whole blob as a new name in another folder: a link, or with `copy`, and
+ * where links cannot be, a durable copy; *linked says which. The folder is not
+ * synced. OK if the name is there already; ABSENT if the blob is not.
+ */
+must_check enum outcome blob_give(struct blobs *blobs, const struct id *blob, int folder_fd, const char *name,
+                                  bool copy, bool *linked, struct failure *why);
+
 /* The ids in one shard, or (BLOB_INCOMING) of all uploads; closed by blob_walk_end. */
 must_check enum outcome blob_walk(struct blobs *blobs, enum blob_place place, unsigned shard, DIR **out,
                                   struct failure *why);

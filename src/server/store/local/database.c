@@ -131,7 +131,10 @@ bool database_log_is_long(const struct database *db)
 
 void database_begin_log_anew(struct database *db)
 {
+    /* Another process that reads (a backup) may take long: nobody waits for it. */
+    sqlite3_busy_timeout(db->sql, 0);
     sqlite3_wal_checkpoint_v2(db->sql, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    sqlite3_busy_timeout(db->sql, BUSY_MS);
     db->log_pages = 0; /* if it failed, the next commit says so */
 }
 

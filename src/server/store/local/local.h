@@ -5,6 +5,7 @@
  *     fileshare.db    the facts (schema.c), in WAL mode
  *     blobs/xx/ID     content (blobs.h)
  *     incoming/ID     uploads on their way
+ *     lost/           what repair set aside (repair.h); nothing here reads it
  *
  * Order of locks: an upload's own, then (waiting for the writer) the writer's,
  * which stands for whatever happens on its thread; everything else is a leaf:
@@ -30,7 +31,7 @@ struct local {
     struct timeline time;
     struct id instance;
     int folder_fd, lock_fd, event_fd;
-    char *database_path;
+    char *folder, *database_path;
     struct blobs blobs;
     struct uploads uploads;
     struct reads reads;

@@ -10,6 +10,7 @@
 #include "server/store/local/notices.h"
 #include "server/store/local/pending.h"
 #include "server/store/local/publish.h"
+#include "server/store/local/repair.h"
 #include "server/store/local/schema.h"
 #include "server/store/local/sweep.h"
 
@@ -120,7 +121,7 @@ static enum outcome schema_check(struct local *local, struct database *db, const
     if (version > SCHEMA_VERSION)
         return failure_set(why, OUTCOME_INVALID, "the store %s is of a newer release (form %lld, ours is %d)",
                            folder, (long long)version, SCHEMA_VERSION);
-    return OUTCOME_OK;
+    return schema_upgrade(db, schema_steps, (int)version, SCHEMA_VERSION, why);
 }
 
 static enum outcome store_row(struct local *local, struct database *db, struct failure *why)
@@ -173,6 +174,7 @@ static void local_close(struct store *store)
     scoped_fd_at(&local->folder_fd);
     scoped_fd_at(&local->lock_fd); /* last: the store is free for another only now */
     free(local->database_path);
+    free(local->folder);
     free(local);
 }
 
@@ -184,7 +186,13 @@ static struct id local_instance(struct store *store)
 static unsigned local_capabilities(struct store *store)
 {
     (void)store;
-    return 0;
+    return STORE_CAN_BACKUP | STORE_CAN_REPAIR;
+}
+
+static enum outcome local_backup(struct store *store, const char *target, bool copy,
+                                 struct store_backup *out, struct failure *why)
+{
+    return store_local_backup(local_of(store)->folder, target, copy, out, why);
 }
 
 static int local_event_fd(struct store *store)
@@ -250,6 +258,8 @@ static const struct store_acts local_acts = {
     .sweep = local_sweep,
     .health = local_health,
     .audit = local_audit,
+    .repair = local_repair,
+    .backup = local_backup,
 };
 
 /* An empty one, which local_close can take down whatever else happened. */
@@ -262,6 +272,7 @@ static struct local *local_new(const struct store_local_options *options)
     local->limits = options->limits;
     local->clock = options->clock;
     local->folder_fd = local->lock_fd = local->event_fd = -1;
+    local->folder = strdup(options->folder);
     if (asprintf(&local->database_path, "%s/fileshare.db", options->folder) < 0)
         local->database_path = NULL;
     readers_init(&local->readers, local->database_path);
@@ -273,8 +284,11 @@ static struct local *local_new(const struct store_local_options *options)
     return local;
 }
 
-static enum outcome local_start(struct local *local, const char *folder, struct failure *why)
+static enum outcome local_start(struct local *local, const char *folder, bool existing, struct failure *why)
 {
+    if (existing && access(local->database_path, F_OK) < 0)
+        return errno == ENOENT ? failure_set(why, OUTCOME_ABSENT, "there is no store in %s", folder)
+                               : failure_system(why, OUTCOME_LOCAL, errno, "look at %s", local->database_path);
     enum outcome outcome = disk_make_folder(folder, 0700, why);
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -302,12 +316,12 @@ enum outcome store_local_open(const struct store_local_options *options, struct 
                               struct failure *why)
 {
     struct local *local = local_new(options);
-    if (!local || !local->database_path) {
+    if (!local || !local->database_path || !local->folder) {
         if (local)
             local_close(&local->store);
         return failure_set(why, OUTCOME_NOMEM, "no memory for a store");
     }
-    enum outcome outcome = local_start(local, options->folder, why);
+    enum outcome outcome = local_start(local, options->folder, options->existing, why);
     if (outcome == OUTCOME_OK)
         *out = &local->store;
     else

@@ -1,5 +1,7 @@
 #include "server/store/local/schema.h"
 
+#include <stdio.h>
+
 /*
  * Ids are 16 bytes as they are. Times are nanoseconds: "wall" ones since 1970,
  * for people; "store" ones on the store's own time line (timeline.h), which
@@ -220,3 +222,36 @@ const char schema_text[] =
     "  UPDATE mailbox SET events = events - 1 WHERE id = old.mailbox;"
     "  UPDATE arrival SET uses = uses - 1 WHERE id = old.arrival;"
     "  DELETE FROM arrival WHERE id = old.arrival AND uses = 0 AND pending = 0; END;";
+
+/* None yet: there has been one form. */
+const struct schema_step schema_steps[] = {{0, NULL}};
+
+static enum outcome upgrade_one(struct database *db, const struct schema_step *step, struct failure *why)
+{
+    char settings[48];
+    snprintf(settings, sizeof settings, "PRAGMA user_version = %d;", step->from + 1);
+    enum outcome outcome = database_begin(db, why);
+    if (outcome == OUTCOME_OK)
+        outcome = database_execute(db, step->text, why);
+    if (outcome == OUTCOME_OK)
+        outcome = database_execute(db, settings, why);
+    if (outcome == OUTCOME_OK)
+        return database_commit(db, why);
+    database_rollback(db);
+    return outcome;
+}
+
+enum outcome schema_upgrade(struct database *db, const struct schema_step *steps, int version, int target,
+                            struct failure *why)
+{
+    enum outcome outcome = OUTCOME_OK;
+    for (; version < target && outcome == OUTCOME_OK; version++) {
+        const struct schema_step *step = steps;
+        while (step->text && step->from != version)
+            step++;
+        if (!step->text)
+            return failure_set(why, OUTCOME_CORRUPT, "the store's form %d is none that a release had", version);
+        outcome = upgrade_one(db, step, why);
+    }
+    return outcome;
+}

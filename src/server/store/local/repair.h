@@ -1,0 +1,18 @@
+/*
+ * repair: what audit finds wrong is set right, without touching what is sound.
+ *
+ * An entry whose content is not what it says is set aside: its bytes, if there
+ * are any, become lost/VERSION, a line in lost/list says what they were
+ *
+ *     VERSION <missing|size|digest> SIZE DIGEST OWNER NAME
+ *
+ * and then the entry goes, with versions kept of the same content. Bytes and
+ * line are durable before the entry goes; broken in between, the next repair
+ * does the rest (and adds the line again). Content that nothing names is removed.
+ */
+#pragma once
+
+#include "server/store/store.h"
+
+enum outcome local_repair(struct store *store, bool deep, struct store_repair *out, struct failure *why)
+    must_check;

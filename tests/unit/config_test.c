@@ -236,7 +236,7 @@ static void what_may_not_be_is_refused(void **state)
         {"--workers=2", NULL, "3 at least"},
         {"--retry-first=10", "--retry-last=9", "retry-last is shorter"},
         {"--port=-1", NULL, "is no number"},
-        {"serve", NULL, "options only"},
+        {"serve", NULL, "nothing to do with \"serve\": options, or \"fsck\" or \"backup\" before all else"},
         {"--unheard-of", NULL, "unheard-of"},
     };
 

@@ -56,7 +56,7 @@ END
     until_true 20 fileshare-client ping
     stop_server
     serve --connections-per-address 1
-    peer 1000 3 >first &
+    peer 60000 \$((4 * \${FILESHARE_SLOWNESS:-1})) >first & # holds it so long
     first=\$!
     fileshare-client ping # another origin
     until_true 20 refuses

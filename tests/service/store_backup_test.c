@@ -173,6 +173,9 @@ static void refused_leaves_nothing(void **state)
     closedir(dir);
 }
 
+/* Between two replaces: some backups must begin again, none for ever. */
+enum { BREATH_US = 8000 };
+
 /* Replaces files, and keeps nothing that was replaced, until told to stop. */
 struct busy {
     struct subject *subject;
@@ -190,6 +193,7 @@ static void *be_busy(void *argument)
         put_big(s, name, n, true);
         sweep(s, NULL, NULL);
         busy->rounds++;
+        usleep(BREATH_US); /* without it a backup may never see all files stand still */
     }
     return NULL;
 }

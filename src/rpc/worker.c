@@ -161,10 +161,11 @@ static struct permit_job *serve_one(struct rpc_server *server, struct job *job)
     }
     if (!connection_is_broken(connection) && !atomic_load(&server->quitting))
         reply = page_serve(&server->page, &caller, &job->request, job->record);
+    atomic_store_explicit(&connection->active_at, clock_elapsed(server->options.clock), memory_order_relaxed);
+    /* What is owed now is known before the permit goes on: else another large reply is made that should wait. */
+    connection_served(connection, job->record->size, reply);
     struct permit_job *next = permits_done(&server->permits, &job->permit);
     pause_resume_one(&server->queue_pause);
-    atomic_store_explicit(&connection->active_at, clock_elapsed(server->options.clock), memory_order_relaxed);
-    connection_served(connection, job->record->size, reply);
     job_free(job);
     return next;
 }

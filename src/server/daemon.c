@@ -57,7 +57,8 @@ static void connection_closed(void *context, uint64_t connection)
 
 static enum outcome listen_at(struct daemon *daemon, const struct address *address, struct failure *why)
 {
-    enum outcome outcome = rpc_server_listen(daemon->server, address, &daemon->addresses[daemon->address_count], why);
+    enum outcome outcome = rpc_server_listen(daemon->server, address,
+                                             &daemon->addresses[daemon->address_count], why);
 
     if (outcome == OUTCOME_OK)
         daemon->address_count++;
@@ -160,7 +161,7 @@ static enum outcome make_engine(struct daemon *daemon, struct failure *why)
 
 static enum outcome make_delivery(struct daemon *daemon, struct failure *why)
 {
-    const struct delivery_options options = {
+    struct delivery_options options = {
         .store = daemon->store,
         .server = daemon->server,
         .clock = clock_system(),
@@ -168,6 +169,9 @@ static enum outcome make_delivery(struct daemon *daemon, struct failure *why)
         .retry_first_ms = daemon->config->retry_first_seconds * 1000,
         .retry_last_ms = daemon->config->retry_last_seconds * 1000,
     };
+    /* A way back that failed is proved anew in the same steps. */
+    options.limits.reprove_first_ms = options.retry_first_ms;
+    options.limits.reprove_last_ms = options.retry_last_ms;
     enum outcome outcome = delivery_new(&options, &daemon->delivery, why);
 
     daemon->service.delivery = daemon->delivery;

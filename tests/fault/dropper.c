@@ -26,10 +26,12 @@ struct stream {
 struct dropper {
     int fd, stop[2];
     uint16_t target;
+    struct in_addr from; /* 0: any */
     char address[32];
     pthread_t thread;
     pthread_mutex_t lock; /* guards the plan */
     uint32_t procedure;
+    unsigned caller; /* 0: whoever connects, 1: the target */
     enum lost lost;
     unsigned left; /* calls up to the one that matters; 0: none, or it was seen */
     bool expects;  /* a reply of this xid, on the connection `at` */
@@ -70,13 +72,13 @@ static bool is_lost(struct dropper *dropper, unsigned index, const uint8_t *reco
     bool is_call = word(record + 8) == 0;
     int connection = (int)(index / 2);
     pthread_mutex_lock(&dropper->lock);
-    if (index % 2 == 0 && is_call && size >= 4 + 4 * CALL_WORDS && dropper->left > 0 &&
+    if (index % 2 == dropper->caller && is_call && size >= 4 + 4 * CALL_WORDS && dropper->left > 0 &&
         word(record + 4 + 4 * (CALL_WORDS - 1)) == dropper->procedure && --dropper->left == 0) {
         lost = dropper->lost == LOST_CALL;
         dropper->expects = !lost;
         dropper->xid = xid;
         dropper->at = connection;
-    } else if (index % 2 == 1 && !is_call && dropper->expects && dropper->xid == xid &&
+    } else if (index % 2 != dropper->caller && !is_call && dropper->expects && dropper->xid == xid &&
                dropper->at == connection) {
         lost = true;
         dropper->expects = false;
@@ -130,13 +132,15 @@ static void cut(struct dropper *dropper, unsigned connection)
 static void greet(struct dropper *dropper)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(dropper->target)};
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = dropper->from};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int client = accept4(dropper->fd, NULL, NULL, SOCK_CLOEXEC);
     int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     unsigned at = 0;
     while (at < dropper->count && dropper->streams[2 * (size_t)at].from >= 0)
         at++;
-    if (at == CONNECTIONS_MAX || connect(server, (struct sockaddr *)&address, sizeof address) != 0) {
+    if (at == CONNECTIONS_MAX || bind(server, (struct sockaddr *)&from, sizeof from) != 0 ||
+        connect(server, (struct sockaddr *)&address, sizeof address) != 0) {
         close(client);
         close(server);
         return;
@@ -169,15 +173,17 @@ static void *dropper_run(void *argument)
     }
 }
 
-struct dropper *dropper_new(uint16_t target_port)
+struct dropper *dropper_between(const struct dropper_way *way)
 {
     struct dropper *dropper = calloc(1, sizeof *dropper);
-    struct sockaddr_in address = {.sin_family = AF_INET};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(way->listen_port)};
     socklen_t size = sizeof address;
-    if (!dropper)
+    const char *listen_at = way->listen ? way->listen : "127.0.0.1",
+               *from = way->from ? way->from : "0.0.0.0";
+    if (!dropper || inet_pton(AF_INET, listen_at, &address.sin_addr) != 1 ||
+        inet_pton(AF_INET, from, &dropper->from) != 1)
         abort();
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    dropper->target = target_port;
+    dropper->target = way->target_port;
     pthread_mutex_init(&dropper->lock, NULL);
     dropper->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(dropper->fd, (struct sockaddr *)&address, sizeof address) != 0 ||
@@ -185,12 +191,19 @@ struct dropper *dropper_new(uint16_t target_port)
         getsockname(dropper->fd, (struct sockaddr *)&address, &size) != 0 ||
         pthread_create(&dropper->thread, NULL, dropper_run, dropper) != 0)
         abort();
-    snprintf(dropper->address, sizeof dropper->address, "127.0.0.1:%u", ntohs(address.sin_port));
+    snprintf(dropper->address, sizeof dropper->address, "%s:%u", listen_at, ntohs(address.sin_port));
     return dropper;
+}
+
+struct dropper *dropper_new(uint16_t target_port)
+{
+    return dropper_between(&(struct dropper_way){.target_port = target_port});
 }
 
 void dropper_free(struct dropper *dropper)
 {
+    if (!dropper)
+        return;
     close(dropper->stop[1]);
     pthread_join(dropper->thread, NULL);
     for (unsigned i = 0; i < dropper->count; i++)
@@ -206,14 +219,25 @@ const char *dropper_address(const struct dropper *dropper)
     return dropper->address;
 }
 
-void dropper_plan(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth)
+static void plan(struct dropper *dropper, unsigned caller, uint32_t procedure, enum lost lost, unsigned nth)
 {
     pthread_mutex_lock(&dropper->lock);
+    dropper->caller = caller;
     dropper->procedure = procedure;
     dropper->lost = lost;
     dropper->left = nth;
     dropper->expects = dropper->dropped = false;
     pthread_mutex_unlock(&dropper->lock);
+}
+
+void dropper_plan(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth)
+{
+    plan(dropper, 0, procedure, lost, nth);
+}
+
+void dropper_plan_reversed(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth)
+{
+    plan(dropper, 1, procedure, lost, nth);
 }
 
 bool dropper_dropped(struct dropper *dropper)

@@ -1,0 +1,414 @@
+/*
+ * Messages that are lost on the way back, and of the calls that the library makes
+ * seldom: the callback program's NOTIFY and HELLO, by dial-back and on the
+ * client's own connection; ATTACH, EVENTS with its acknowledgement, DETACH that
+ * forgets, UPLOAD_ABORT. Whatever is lost, each event is shown once, and nothing
+ * that was acknowledged comes back.
+ *
+ * The client's connections come to the server from 127.0.0.2, where nobody
+ * listens until a second dropper does: so the server's dial-back fails at first,
+ * and then goes through that dropper.
+ */
+#include "client/lib/session.h"
+#include "fault/dropper.h"
+#include "fault/roll.h"
+#include "fault/world.h"
+
+#include "proto/fileshare.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { SMALL = 1000, WITHIN_MS = 20000, INTEREST_SECONDS = 3600, PUTS = 5 };
+
+static const char back_host[] = "127.0.0.2";
+static const struct fileshare_id none;
+
+static struct stage {
+    struct world world;
+    struct dropper *through, *back; /* to the server; to the callback program, once there is one */
+    struct fileshare *session, *witness;
+    pthread_mutex_t lock; /* guards what follows */
+    struct roll heard;    /* (version, none) */
+    uint64_t last;        /* number of the last event */
+    char route[32];       /* by which it came */
+    unsigned serial, drops;
+} stage = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool hear(void *context, const struct fileshare_event *event)
+{
+    (void)context;
+    pthread_mutex_lock(&stage.lock);
+    if (event->kind != FILESHARE_ARRIVED || roll_add(&stage.heard, &event->entry.version, &none) > 1)
+        world_wrong(&stage.world, "event %llu of %s is one too many", (unsigned long long)event->number,
+                    event->entry.name);
+    if (event->number <= stage.last)
+        world_wrong(&stage.world, "event %llu comes after %llu", (unsigned long long)event->number,
+                    (unsigned long long)stage.last);
+    stage.last = event->number;
+    snprintf(stage.route, sizeof stage.route, "%s", event->route);
+    pthread_mutex_unlock(&stage.lock);
+    return true;
+}
+
+static void fail_by(const struct fileshare_error *error)
+{
+    fail_msg("%s", error->text);
+}
+
+static struct fileshare *session_by(const char *server, const char *who)
+{
+    char state[128];
+    struct fileshare *session = NULL;
+    struct fileshare_error error = {0};
+    snprintf(state, sizeof state, "%s/%s", stage.world.server.folder, who);
+    struct fileshare_options options = {.server = server,
+                                        .retry_seconds = 60,
+                                        .without_rpcbind = true,
+                                        .state_folder = state};
+    if (fileshare_open(&options, &session, &error) != FILESHARE_OK)
+        fail_by(&error);
+    return session;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    struct fileshare_error error = {0};
+    struct fileshare_registered registered;
+    struct fileshare_register what = {.pattern = "**",
+                                      .glob = true,
+                                      .every = true,
+                                      .seconds = INTEREST_SECONDS};
+    world_begin(&stage.world);
+    stage.through = dropper_between(
+        &(struct dropper_way){.target_port = stage.world.server.port, .from = back_host});
+    stage.session = session_by(dropper_address(stage.through), "through");
+    stage.witness = session_by(stage.world.server.tcp, "through"); /* names the same mailbox */
+    if (fileshare_attach(stage.session, hear, NULL, &error) != FILESHARE_OK ||
+        fileshare_interest(stage.witness, &what, NULL, NULL, &registered, &error) != FILESHARE_OK)
+        fail_by(&error);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    fileshare_close(stage.session);
+    fileshare_close(stage.witness);
+    dropper_free(stage.through);
+    dropper_free(stage.back);
+    roll_fini(&stage.heard);
+    print_message("%u messages lost\n", stage.drops);
+    world_end(&stage.world);
+    return 0;
+}
+
+/* ---- looking ---- */
+
+static struct fileshare_entry put_one(void)
+{
+    struct fileshare_entry entry = {0};
+    struct fileshare_error error = {0};
+    char name[32];
+    snprintf(name, sizeof name, "back/%u", ++stage.serial);
+    if (world_put(&stage.world, stage.witness, name, SMALL, stage.serial, false, &entry, &error) !=
+        FILESHARE_OK)
+        fail_by(&error);
+    return entry;
+}
+
+static bool was_heard(const struct fileshare_id *version)
+{
+    pthread_mutex_lock(&stage.lock);
+    bool heard = roll_times(&stage.heard, version, &none) > 0;
+    pthread_mutex_unlock(&stage.lock);
+    return heard;
+}
+
+static void look_at_counter(void *context, const char *label, uint64_t amount)
+{
+    if (strcmp(label, "store.events") == 0)
+        *(uint64_t *)context = amount;
+}
+
+/* Every event that the server keeps was acknowledged. */
+static bool nothing_waits(void)
+{
+    uint64_t events = UINT64_MAX;
+    struct fileshare_error error = {0};
+    if (fileshare_counters(stage.witness, look_at_counter, &events, &error) != FILESHARE_OK)
+        fail_by(&error);
+    return events == 0;
+}
+
+static void pass_over(void *context, const struct fileshare_interest *interest)
+{
+    (void)context;
+    (void)interest;
+}
+
+static bool dialled_back(void)
+{
+    const char *route = "";
+    struct fileshare_error error = {0};
+    if (fileshare_interests(stage.witness, pass_over, NULL, &route, &error) != FILESHARE_OK)
+        fail_by(&error);
+    return strcmp(route, "dial-back") == 0;
+}
+
+#define until(condition)                                                   \
+    do {                                                                   \
+        int64_t until_ = milliseconds() + (int64_t)WITHIN_MS * slowness(); \
+        while (!(condition)) {                                             \
+            if (milliseconds() > until_)                                   \
+                fail_msg("not within %d ms: %s", WITHIN_MS, #condition);   \
+            usleep(5000);                                                  \
+        }                                                                  \
+    } while (0)
+
+/* What is put is told once and acknowledged, though a message is lost meanwhile. */
+static void told_losing(struct dropper *dropper)
+{
+    struct fileshare_entry entries[PUTS];
+    for (unsigned i = 0; i < PUTS; i++)
+        entries[i] = put_one();
+    until(dropper_dropped(dropper));
+    for (unsigned i = 0; i < PUTS; i++)
+        until(was_heard(&entries[i].version));
+    until(nothing_waits());
+    assert_int_equal(stage.world.wrong, 0);
+    stage.drops++;
+}
+
+/* ---- the callback program ---- */
+
+static void test_notify_reversed(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++)
+        for (unsigned nth = 1; nth <= 2; nth++) {
+            dropper_plan_reversed(stage.through, FSCBPROC_NOTIFY, lost, nth);
+            if (nth > 1) { /* a batch of its own */
+                struct fileshare_entry entry = put_one();
+                until(was_heard(&entry.version));
+            }
+            told_losing(stage.through);
+            assert_string_equal(stage.route, "reversed");
+        }
+}
+
+/* The callback program as the server sees it: at its port, of another host of this machine. */
+static void open_way_back(void)
+{
+    struct fileshare_callback callback = {0};
+    assert_true(fileshare_callback(stage.session, &callback));
+    const char *colon = strrchr(callback.address, ':');
+    assert_non_null(colon);
+    uint16_t port = (uint16_t)atoi(colon + 1);
+    stage.back = dropper_between(
+        &(struct dropper_way){.target_port = port, .listen_port = port, .listen = back_host});
+}
+
+/* A HELLO that is lost proves nothing: events go the other way meanwhile, and the proof is asked for again. */
+static void test_hello(void **state)
+{
+    (void)state;
+    open_way_back();
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        dropper_plan(stage.back, FSCBPROC_HELLO, lost, 1);
+        told_losing(stage.back);
+    }
+    until(dialled_back());
+}
+
+static void test_notify_dialled(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        until(dialled_back());
+        struct fileshare_entry entry = put_one();
+        until(was_heard(&entry.version));
+        assert_string_equal(stage.route, "dial-back");
+        dropper_plan(stage.back, FSCBPROC_NOTIFY, lost, 1);
+        told_losing(stage.back);
+    }
+}
+
+/* ---- calls by hand: their ids and numbers are the test's ---- */
+
+#define must_answer(call, res)                                                          \
+    do {                                                                                \
+        struct failure why_ = {.text = ""};                                             \
+        if (session_call(stage.session, &(call), &why_) != OUTCOME_OK)                  \
+            fail_msg("%s", why_.text);                                                  \
+        if ((res).status != FS_OK)                                                      \
+            fail_msg("procedure %u answers status %d", (call).procedure, (res).status); \
+    } while (0)
+
+static void plan(uint32_t procedure, enum lost lost)
+{
+    dropper_plan(stage.through, procedure, lost, 1);
+}
+
+static void expect_dropped(void)
+{
+    assert_true(dropper_dropped(stage.through));
+    stage.drops++;
+}
+
+static void attach_by_hand(const struct id *mailbox, uint64_t waiting)
+{
+    fs_attach_args args = {.mailbox = translate_id(mailbox), .callback = {.ticket = translate_id(mailbox)}};
+    fs_attach_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_ATTACH, fs_attach_args, &args, fs_attach_res, &res);
+    must_answer(call, res);
+    assert_int_equal(res.fs_attach_res_u.attachment.waiting, waiting);
+    session_call_end(&call);
+}
+
+static void register_by_hand(const struct id *mailbox)
+{
+    struct id interest = id_random();
+    fs_register_args args = {
+        .mailbox = translate_id(mailbox),
+        .interest = translate_id(&interest),
+        .match = FS_GLOB,
+        .pattern = translate_name("back/*"),
+        .seconds = INTEREST_SECONDS,
+        .repeat = FS_EVERY,
+        .present = FS_IGNORE,
+    };
+    fs_register_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_REGISTER_INTEREST, fs_register_args, &args,
+                                            fs_register_res, &res);
+    must_answer(call, res);
+    session_call_end(&call);
+}
+
+/* Asks for what follows `since`, and expects exactly the numbers `first` to `last`. */
+static void events_by_hand(const struct id *mailbox, uint64_t since, uint64_t first, uint64_t last)
+{
+    fs_events_args args = {.mailbox = translate_id(mailbox), .since = since, .limit = FS_EVENTS_MAX};
+    fs_events_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
+    must_answer(call, res);
+    const fs_events *page = &res.fs_events_res_u.page;
+    assert_int_equal(page->rows.rows_len, last + 1 - first);
+    for (u_int i = 0; i < page->rows.rows_len; i++)
+        assert_int_equal(page->rows.rows_val[i].number, first + i);
+    assert_false(page->more);
+    session_call_end(&call);
+}
+
+static uint64_t newest_by_hand(const struct id *mailbox)
+{
+    fs_events_args args = {.mailbox = translate_id(mailbox), .limit = FS_EVENTS_MAX};
+    fs_events_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
+    must_answer(call, res);
+    const fs_events *page = &res.fs_events_res_u.page;
+    assert_int_equal(page->rows.rows_len, PUTS);
+    uint64_t newest = page->rows.rows_val[PUTS - 1].number;
+    session_call_end(&call);
+    return newest;
+}
+
+static void forget_by_hand(const struct id *mailbox)
+{
+    fs_detach_args args = {.mailbox = translate_id(mailbox), .forget = true};
+    fs_done_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_DETACH, fs_detach_args, &args, fs_done_res, &res);
+    must_answer(call, res);
+    session_call_end(&call);
+}
+
+static void test_mailbox(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        struct id mailbox = id_random();
+        register_by_hand(&mailbox);
+        for (unsigned i = 0; i < PUTS; i++)
+            put_one();
+        uint64_t newest = newest_by_hand(&mailbox);
+        plan(FSPROC_ATTACH, lost);
+        attach_by_hand(&mailbox, PUTS);
+        expect_dropped();
+        /* Acknowledges all but two, and is told those, however often it is asked. */
+        plan(FSPROC_EVENTS, lost);
+        events_by_hand(&mailbox, newest - 2, newest - 1, newest);
+        expect_dropped();
+        /* Acknowledged is acknowledged; and to ask does not acknowledge what was answered. */
+        events_by_hand(&mailbox, 0, newest - 1, newest);
+        attach_by_hand(&mailbox, 2);
+        plan(FSPROC_DETACH, lost);
+        forget_by_hand(&mailbox);
+        expect_dropped();
+        forget_by_hand(&mailbox);
+        until(nothing_waits());
+    }
+}
+
+static uint64_t open_upload(const struct id *upload, const char *name)
+{
+    fs_upload_open_args args = {.upload = translate_id(upload), .name = translate_name(name)};
+    fs_upload_open_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_OPEN, fs_upload_open_args, &args,
+                                            fs_upload_open_res, &res);
+    must_answer(call, res);
+    uint64_t held = res.fs_upload_open_res_u.state.held;
+    session_call_end(&call);
+    return held;
+}
+
+static void abort_upload(const struct id *upload)
+{
+    fs_upload_abort_args args = {.upload = translate_id(upload)};
+    fs_done_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_ABORT, fs_upload_abort_args, &args, fs_done_res,
+                                            &res);
+    must_answer(call, res);
+    session_call_end(&call);
+}
+
+static void test_upload_abort(void **state)
+{
+    (void)state;
+    char bytes[SMALL] = "";
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        struct id upload = id_random();
+        assert_int_equal(open_upload(&upload, "given up"), 0);
+        fs_upload_data_args args = {.upload = translate_id(&upload),
+                                    .content = {.fs_data_len = sizeof bytes, .fs_data_val = bytes}};
+        fs_upload_data_res res = {0};
+        struct session_call call = SESSION_CALL(FSPROC_UPLOAD_DATA, fs_upload_data_args, &args,
+                                                fs_upload_data_res, &res);
+        must_answer(call, res);
+        assert_int_equal(res.held, SMALL);
+        session_call_end(&call);
+        plan(FSPROC_UPLOAD_ABORT, lost);
+        abort_upload(&upload);
+        expect_dropped();
+        /* Nothing of it is held; the id begins anew. */
+        assert_int_equal(open_upload(&upload, "given up"), 0);
+        abort_upload(&upload);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_notify_reversed), cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_notify_dialled),  cmocka_unit_test(test_mailbox),
+        cmocka_unit_test(test_upload_abort),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}

@@ -22,8 +22,10 @@ static bool_t encode(XDR *xdrs, const char *bytes, u_int count)
     if (!to)
         return FALSE;
     memset(to + count, 0, padding(count));
-    if (source && bytes == (const char *)source)
+    if (source && bytes == (const char *)source) {
+        bulk_attach(xdrs, source->next);
         return source->fill(source, to, count);
+    }
     memcpy(to, bytes, count);
     return TRUE;
 }

@@ -28,14 +28,19 @@
  * source on the stream: rpc/reply and rpc/client do that when given one.
  * `fill` writes exactly `count` bytes to `to`, or returns false: then encoding
  * fails as a whole. It is called at most once, on the encoding thread.
+ *
+ * Several in one message are linked, in the order in which they are encoded; of
+ * those whose count is 0 none may be among them.
  */
 struct bulk_source {
     bool (*fill)(struct bulk_source *source, void *to, size_t count);
+    struct bulk_source *next; /* NULL: the last */
 };
 
 /*
- * Makes `source` known to the stream; XDR.x_public holds it. NULL: none. A stream
- * that encodes must have been here: xdrmem_create leaves x_public as it finds it.
+ * Makes `source`, and those linked to it, known to the stream; XDR.x_public
+ * holds the one that comes next. NULL: none. A stream that encodes must have
+ * been here: xdrmem_create leaves x_public as it finds it.
  */
 void bulk_attach(XDR *xdrs, struct bulk_source *source);
 

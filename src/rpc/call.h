@@ -48,7 +48,7 @@ void *rpc_call_context(const struct rpc_call *call);
 /* Zeroed, aligned for anything, freed with the call. NULL when there is no memory. */
 void *rpc_call_alloc(struct rpc_call *call, size_t size);
 
-/* The content of this reply comes from `source` (see bulk.h), which must live as long as the call. */
+/* The content of this reply comes from `source` and those linked to it (see bulk.h), which must live as long as the call. */
 void rpc_call_reply_from(struct rpc_call *call, struct bulk_source *source);
 
 /* `release(thing)` is called once, when the call ends. False when there is no memory (and it was not kept). */

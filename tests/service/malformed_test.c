@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { WORD_MAX = 64, CONTRACT_LINE_MAX = 256, MESSAGE_MAX = 4096, PROCEDURES = 20 };
+enum { WORD_MAX = 64, CONTRACT_LINE_MAX = 256, MESSAGE_MAX = 4096, PROCEDURES = 22 };
 
 struct procedure {
     unsigned number;

@@ -1,5 +1,7 @@
 #include "service/store_conformance.h"
 
+#include "base/scoped.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +100,102 @@ static void put_large(void **state)
     assert_outcome(put_as(s, &alice, &second, NULL), OUTCOME_EXISTS);
     free(bytes);
     free(back);
+}
+
+/* Each of many is done, or refused, by itself, as if it came alone; in their order. */
+static void put_many_at_once(void **state)
+{
+    struct subject *s = *state;
+    enum { LARGE = 100000, COUNT = 9 };
+    scoped_free uint8_t *large = malloc(LARGE);
+    scoped_free char *back = malloc(LARGE + 1);
+    fill(large, LARGE, 4);
+    assert_ok(put(s, &bob, "bob's", "his", NULL));
+    struct store_put puts[COUNT] = {
+        {.op = id_random(), .name = "a", .content = "one", .size = 3, .mtime = 7},
+        {.op = id_random(), .name = "bob's", .content = "x", .size = 1},
+        {.op = id_random(), .name = "bob's", .content = "x", .size = 1, .condition = {.replace = true}},
+        {.op = id_random(), .name = "large", .content = large, .size = LARGE},
+        {.op = id_random(), .name = "large", .content = large, .size = LARGE},
+        {.op = id_random(), .name = "empty", .content = NULL, .size = 0},
+        {.op = id_random(), .name = "right", .content = "x", .size = 1},
+        {.op = id_random(), .name = "a", .content = "two", .size = 3, .condition = {.replace = true}},
+        {.name = "again", .content = "two", .size = 3},
+    };
+    puts[8].op = puts[0].op;
+    static const enum outcome expected[COUNT] = {OUTCOME_OK, OUTCOME_EXISTS,  OUTCOME_DENIED,
+                                                 OUTCOME_OK, OUTCOME_EXISTS,  OUTCOME_OK,
+                                                 OUTCOME_OK, OUTCOME_CHANGED, OUTCOME_INVALID};
+    puts[7].condition.expected = id_random();
+    struct store_put_answer answers[COUNT], again[COUNT];
+    assert_ok(put_many(s, &alice, puts, COUNT, answers));
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(answers[i].outcome, expected[i]);
+    struct store_entry entry;
+    assert_ok(stat_name(s, "a", &entry));
+    assert_memory_equal(&entry.version, &puts[0].op, sizeof entry.version);
+    assert_int_equal(entry.mtime, 7);
+    assert_int_equal(entry.arrival, answers[0].arrival);
+    assert_memory_equal(&entry.digest, &answers[0].digest, sizeof entry.digest);
+    assert_string_equal(entry.owner, alice.principal);
+    assert_ok(content(s, "large", NULL, back, LARGE + 1));
+    assert_memory_equal(back, large, LARGE);
+    assert_outcome(stat_name(s, "again", NULL), OUTCOME_ABSENT);
+    /* A repeat, bundled or one by one, is answered as the first one was. */
+    step(s, 60);
+    assert_ok(put_many(s, &alice, puts, COUNT, again));
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(again[i].outcome, expected[i]);
+        if (expected[i] == OUTCOME_OK)
+            assert_int_equal(again[i].arrival, answers[i].arrival);
+    }
+    assert_ok(put_as(s, &alice, &puts[3], &entry));
+    assert_int_equal(entry.arrival, answers[3].arrival);
+    assert_outcome(put_as(s, &bob, &puts[3], &entry), OUTCOME_INVALID);
+}
+
+/* An id that comes twice in one bundle counts once, also with content of its own in the store. */
+static void put_many_the_same_twice(void **state)
+{
+    struct subject *s = *state;
+    enum { LARGE = 50000 };
+    scoped_free uint8_t *large = malloc(LARGE);
+    fill(large, LARGE, 5);
+    struct store_put puts[2] = {{.op = id_random(), .name = "f", .content = large, .size = LARGE}};
+    struct store_put_answer answers[2];
+    struct store_audit audit;
+    puts[1] = puts[0];
+    assert_ok(put_many(s, &alice, puts, 2, answers));
+    assert_int_equal(answers[0].outcome, OUTCOME_OK);
+    assert_int_equal(answers[1].outcome, OUTCOME_OK);
+    assert_int_equal(answers[0].arrival, answers[1].arrival);
+    assert_ok(CERTAIN(s->acts->audit(s->store, true, &audit, &store_why)));
+    assert_int_equal(audit.entries, 1);
+    assert_int_equal(audit.orphan_blobs, 0);
+}
+
+/* More than the writer takes in one go, and more than one caller at a time would. */
+static void put_many_of_the_most(void **state)
+{
+    struct subject *s = *state;
+    enum { COUNT = 700 };
+    scoped_free struct store_put *puts = calloc(COUNT, sizeof *puts);
+    scoped_free struct store_put_answer *answers = calloc(COUNT, sizeof *answers);
+    char names[COUNT][8];
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "%zu", i);
+        puts[i] = (struct store_put){.op = id_random(),
+                                     .name = names[i],
+                                     .content = names[i],
+                                     .size = strlen(names[i])};
+    }
+    assert_ok(put_many(s, &alice, puts, COUNT, answers));
+    for (size_t i = 0; i < COUNT; i++) {
+        char text[8];
+        assert_int_equal(answers[i].outcome, OUTCOME_OK);
+        assert_ok(content(s, names[i], NULL, text, sizeof text));
+        assert_string_equal(text, names[i]);
+    }
 }
 
 static void removing(void **state)
@@ -246,6 +344,9 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(put_conditions),
     SUBJECT_TEST(refused_may_be_tried_again),
     SUBJECT_TEST(put_large),
+    SUBJECT_TEST(put_many_at_once),
+    SUBJECT_TEST(put_many_the_same_twice),
+    SUBJECT_TEST(put_many_of_the_most),
     SUBJECT_TEST(removing),
     SUBJECT_TEST(renaming),
     SUBJECT_TEST(list_in_byte_order),

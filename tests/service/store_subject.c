@@ -126,6 +126,12 @@ enum outcome put(struct subject *subject, const struct store_caller *caller, con
     return put_text(subject, caller, name, text, false, out);
 }
 
+enum outcome put_many(struct subject *subject, const struct store_caller *caller,
+                      const struct store_put *puts, size_t count, struct store_put_answer *answers)
+{
+    return CERTAIN(subject->acts->put_many(subject->store, caller, puts, count, answers, &store_why));
+}
+
 enum outcome replace(struct subject *subject, const struct store_caller *caller, const char *name,
                      const char *text, struct store_entry *out)
 {

@@ -60,6 +60,8 @@ enum outcome put(struct subject *subject, const struct store_caller *caller, con
                  const char *text, struct store_entry *out);
 enum outcome put_as(struct subject *subject, const struct store_caller *caller, const struct store_put *put,
                     struct store_entry *out);
+enum outcome put_many(struct subject *subject, const struct store_caller *caller,
+                      const struct store_put *puts, size_t count, struct store_put_answer *answers);
 enum outcome replace(struct subject *subject, const struct store_caller *caller, const char *name,
                      const char *text, struct store_entry *out);
 enum outcome begin(struct subject *subject, const struct store_caller *caller,

@@ -47,7 +47,7 @@ static bool pattern_fill(struct bulk_source *source, void *to, size_t count)
 
 static struct pattern_source pattern_source(void)
 {
-    return (struct pattern_source){.source = {pattern_fill}};
+    return (struct pattern_source){.source = {.fill = pattern_fill}};
 }
 
 static void test_encode_copies_and_pads_with_zeros(void **state)
@@ -117,6 +117,27 @@ static void test_source_is_for_its_own_pointer_only(void **state)
     assert_int_equal(pattern.asked, 2);
     assert_memory_equal(record.bytes + FS_ID_SIZE, "\0\0\0\3xyz", 8);
     assert_memory_equal(record.bytes + xdr_getpos(&xdrs) - 8, "\0\0\0\2ab\0", 8);
+}
+
+/* Several in one message are linked in the order of their places; what is between them is copied. */
+static void test_sources_follow_each_other(void **state)
+{
+    struct pattern_source first = pattern_source(), second = pattern_source();
+    struct record record;
+    XDR xdrs;
+    char *parts[] = {(char *)&first.source, (char[]){"xy"}, (char *)&second.source};
+    u_int counts[] = {3, 2, 4};
+
+    (void)state;
+    first.source.next = &second.source;
+    stream_begin(&xdrs, &record, ROOM, XDR_ENCODE);
+    bulk_attach(&xdrs, &first.source);
+    for (int i = 0; i < 3; i++)
+        assert_true(fs_xdr_bytes(&xdrs, &parts[i], &counts[i], 9));
+    assert_int_equal(first.calls, 1);
+    assert_int_equal(second.calls, 1);
+    assert_int_equal(second.asked, 4);
+    assert_memory_equal(record.bytes, "\0\0\0\3abc\0\0\0\0\2xy\0\0\0\0\0\4abcd", 24);
 }
 
 static void test_source_is_not_asked_for_nothing(void **state)
@@ -310,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_encode_of_nothing_needs_no_pointer),
         cmocka_unit_test(test_source_fills_the_record),
         cmocka_unit_test(test_source_is_for_its_own_pointer_only),
+        cmocka_unit_test(test_sources_follow_each_other),
         cmocka_unit_test(test_source_is_not_asked_for_nothing),
         cmocka_unit_test(test_source_that_fails_fails_the_encoding),
         cmocka_unit_test(test_record_without_room_is_not_written),

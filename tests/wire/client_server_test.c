@@ -133,7 +133,7 @@ static bool fill(struct bulk_source *source, void *to, size_t count)
 
 static struct rpc_pending *begin_echo(struct rpc_client *client, char with)
 {
-    struct filled filled = {{fill}, with};
+    struct filled filled = {{.fill = fill}, with};
     struct opaque content = {(char *)&filled.source, CONTENT};
     struct rpc_pending *pending = NULL;
     struct failure why = {0};

@@ -56,6 +56,9 @@ enum {
     CANCELLED_WIRE = 16 + 4 + 4,
     INTEREST_WIRE = 16 + 4 + 4 + 4 + 4 + 4 + 8,
     COUNTER_WIRE = 4 + 8,
+    UPLOAD_WIRE = 16 + 4 + 4 + 16 + 12 + 4 + 4,
+    DOWNLOAD_ONE_WIRE = 4 + 16,
+    DOWNLOAD_WIRE = 4 + ENTRY_WIRE + 4 + 4,
 };
 
 static const struct bound bounds[] = {
@@ -66,6 +69,10 @@ static const struct bound bounds[] = {
     OPAQUE(fs_digest, FS_DIGEST_SIZE, 16),
     {"FS_COUNTER_NAME_MAX", "fs_counter.label", (xdrproc_t)xdr_fs_counter, 0, 0, 8, 0, 0, 63},
     ARRAY(fs_status_report, counters, fs_counter, COUNTER_WIRE, 0, 0, FS_COUNTERS_MAX, 128),
+    ARRAY(fs_upload_many_args, files, fs_upload_args, UPLOAD_WIRE, 0, 0, FS_MANY_MAX, 512),
+    ARRAY(fs_upload_many, files, fs_entry_res, 4 + ENTRY_WIRE, 0, 0, FS_MANY_MAX, 512),
+    ARRAY(fs_download_many_args, files, fs_download_one, DOWNLOAD_ONE_WIRE, 0, 0, FS_MANY_MAX, 512),
+    ARRAY(fs_download_many, files, fs_download_res, DOWNLOAD_WIRE, 0, 0, FS_MANY_MAX, 512),
     ARRAY(fs_list, entries, fs_entry, ENTRY_WIRE, 0, 8, FS_LIST_MAX, 1024),
     ARRAY(fs_registration, present, fs_entry, ENTRY_WIRE, 12, 4, FS_PRESENT_MAX, 64),
     ARRAY(fs_cancel, rows, fs_cancelled, CANCELLED_WIRE, 0, 4, FS_INTERESTS_MAX, 256),
@@ -453,7 +460,9 @@ static void test_largest_records_fit(void **state)
 
     (void)state;
     assert_true(FS_ID_SIZE + 4 + name + 4 + 16 + 12 + 4 + FS_DIGEST_SIZE + 4 + FS_DATA_MAX <= room);
-    assert_true(4 + entry + 4 + 4 + FS_DATA_MAX <= room);     /* DOWNLOAD */
+    assert_true(4 + entry + 4 + 4 + FS_DATA_MAX <= room);   /* DOWNLOAD */
+    assert_true(4 + 4 + FS_MANY_MAX * (4 + entry) <= room); /* UPLOAD_MANY's reply */
+    assert_true(4 + FS_MANY_MAX * (name + DOWNLOAD_ONE_WIRE) <= room);
     assert_true(4 + 16 + 4 + FS_EVENTS_MAX * event <= room);  /* NOTIFY, EVENTS */
     assert_true(4 + 16 + 4 + FS_PRESENT_MAX * entry <= room); /* REGISTER_INTEREST */
     assert_true(4 + 8 + FS_INTERESTS_MAX * (CANCELLED_WIRE + event) <= room);

@@ -79,7 +79,10 @@ static bool chunk_fill(struct bulk_source *source, void *to, size_t count)
 static enum outcome send_chunk(struct stream *stream, size_t count, struct failure *why)
 {
     struct rpc_client *client = stream->upload->session->client;
-    struct chunk chunk = {{chunk_fill}, stream->upload->content, stream->position, OUTCOME_OK, {0}};
+    struct chunk chunk = {.source = {.fill = chunk_fill},
+                          .content = stream->upload->content,
+                          .offset = stream->position,
+                          .outcome = OUTCOME_OK};
     fs_upload_data_args args = {
         .upload = translate_id(&stream->id),
         .offset = stream->position,

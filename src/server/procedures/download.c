@@ -1,5 +1,6 @@
 /*
- * DOWNLOAD: the bytes go from the store straight into the reply's record.
+ * DOWNLOAD, DOWNLOAD_MANY: the bytes go from the store straight into the reply's
+ * record.
  */
 #include "server/procedures/wire.h"
 
@@ -28,6 +29,7 @@ static void close_read(void *thing)
     struct content *content = thing;
 
     content->service->store->acts->read_close(content->read);
+    content->read = NULL;
 }
 
 /* Room for the content, which closes what it opened when the call ends. */
@@ -98,5 +100,105 @@ bool_t fsproc_download_1_svc(fs_download_args *args, fs_download_res *result, st
         memset(result, 0, sizeof *result);
         result->status = wire_failed(call, outcome, &why, &result->fs_download_res_u.failure.reason);
     }
+    return TRUE;
+}
+
+/* ---- many ---- */
+
+/* Of answers in one reply, which must fit into a record beside its header: more than any one may have. */
+enum { MANY_BYTES = FS_DATA_MAX + 32 * 1024 };
+
+struct reply {
+    struct rpc_call *call;
+    size_t left; /* bytes */
+    struct bulk_source *first, **last;
+};
+
+/* False: it has no room for so many bytes. */
+static bool reply_takes(struct reply *reply, size_t bytes)
+{
+    if (bytes > reply->left)
+        return false;
+    reply->left -= bytes;
+    return true;
+}
+
+/* *full: it does not fit any more, and was left out. */
+static enum outcome whole_file(struct reply *reply, const fs_download_one *one, fs_download *out, bool *full,
+                               struct failure *why)
+{
+    enum { STATUS_EOF_COUNT = 12 };
+    const fs_download_args args = {.name = one->name, .revision = one->revision};
+    struct store_entry entry;
+    struct content *content = NULL;
+    enum outcome outcome = open_content(reply->call, &args, &content, &entry, why);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    bool whole = entry.size <= FS_DATA_MAX;
+    size_t size = whole ? (size_t)entry.size : 0;
+    *full = !reply_takes(reply, STATUS_EOF_COUNT + wire_entry_size(&entry) + RNDUP(size));
+    if (!whole || size == 0 || *full)
+        close_read(content); /* not held open until the call's end */
+    if (*full)
+        return OUTCOME_OK;
+    outcome = wire_entry_out(reply->call, &entry, &out->entry, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    out->eof = whole;
+    out->content.fs_data_len = (u_int)size;
+    out->content.fs_data_val = (char *)&content->source;
+    if (size > 0) {
+        *reply->last = &content->source;
+        reply->last = &content->source.next;
+    }
+    return OUTCOME_OK;
+}
+
+/* False: the reply is full. */
+static bool answer_one(struct reply *reply, const fs_download_one *one, fs_download_res *result)
+{
+    struct failure why = {0};
+    bool full = false;
+    enum outcome outcome = whole_file(reply, one, &result->fs_download_res_u.download, &full, &why);
+
+    if (outcome == OUTCOME_OK)
+        return !full;
+    memset(result, 0, sizeof *result);
+    if (!reply_takes(reply, 2 * BYTES_PER_XDR_UNIT + RNDUP(strlen(why.text))))
+        return false;
+    result->status = wire_failed(reply->call, outcome, &why, &result->fs_download_res_u.failure.reason);
+    return true;
+}
+
+static enum outcome download_many(struct rpc_call *call, const fs_download_many_args *args,
+                                  fs_download_many *out, struct failure *why)
+{
+    struct reply reply = {.call = call, .left = MANY_BYTES, .last = &reply.first};
+    void *results = NULL;
+    enum outcome outcome = wire_room(call, args->files.files_len, sizeof(fs_download_res), &results, why);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    out->files.files_val = results;
+    while (out->files.files_len < args->files.files_len &&
+           answer_one(&reply, &args->files.files_val[out->files.files_len],
+                      &out->files.files_val[out->files.files_len]))
+        out->files.files_len++;
+    if (reply.first)
+        rpc_call_reply_from(call, reply.first);
+    return OUTCOME_OK;
+}
+
+bool_t fsproc_download_many_1_svc(fs_download_many_args *args, fs_download_many_res *result,
+                                  struct svc_req *request)
+{
+    struct rpc_call *call = rpc_call_of(request);
+    struct failure why = {0};
+
+    memset(result, 0, sizeof *result);
+    enum outcome outcome = download_many(call, args, &result->fs_download_many_res_u.many, &why);
+    if (outcome != OUTCOME_OK)
+        result->status = wire_failed(call, outcome, &why, &result->fs_download_many_res_u.failure.reason);
     return TRUE;
 }

@@ -32,6 +32,8 @@ static const struct rpc_procedure procedures[] = {
     {"detach",                true,   true,   false, true,   false,     DISK_MS},
     {"events",                true,   true,   false, true,   false,     DISK_MS},
     {"status",                false,  false, false, true,   false,     QUICK_MS},
+    {"upload_many",           true,   true,   false, true,   false,     BULK_MS},
+    {"download_many",         false,  true,   false, true,   false,     BULK_MS},
 };
 
 const struct rpc_program *service_program(void)

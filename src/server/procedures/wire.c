@@ -190,6 +190,29 @@ enum outcome wire_condition(fs_policy policy, const fs_id *expected, struct stor
     return OUTCOME_OK;
 }
 
+enum outcome wire_put(const fs_upload_args *wire, char name[NAME_BUFFER], struct store_put *out,
+                      struct failure *why)
+{
+    struct store_put put = {
+        .name = name,
+        .content = wire->content.fs_data_val,
+        .size = wire->content.fs_data_len,
+    };
+    enum outcome outcome = wire_id(&wire->op, "op id", &put.op, why);
+
+    if (outcome == OUTCOME_OK)
+        outcome = wire_name(&wire->name, name, why);
+    if (outcome == OUTCOME_OK)
+        outcome = wire_condition(wire->policy, &wire->expected, &put.condition, why);
+    if (outcome == OUTCOME_OK)
+        outcome = wire_digest(&wire->digest, &put.check_digest, &put.digest, why);
+    if (outcome == OUTCOME_OK)
+        outcome = wire_time(&wire->mtime, &put.mtime, why);
+    if (outcome == OUTCOME_OK)
+        *out = put;
+    return outcome;
+}
+
 enum outcome wire_room(struct rpc_call *call, size_t count, size_t size, void **out, struct failure *why)
 {
     void *room = rpc_call_alloc(call, count * size + 1);
@@ -210,6 +233,23 @@ enum outcome wire_entry_out(struct rpc_call *call, const struct store_entry *ent
     delivery_entry(entry, copy);
     event_entry_to_wire(copy, out);
     return OUTCOME_OK;
+}
+
+fs_entry wire_put_out(const struct rpc_call *call, const struct store_put *put,
+                      const struct store_put_answer *answer)
+{
+    const char *owner = rpc_call_principal(call)->text;
+
+    /* Wire structs point to char that is not const; encoding only reads. */
+    return (fs_entry){
+        .name = {.fs_name_len = (u_int)strlen(put->name), .fs_name_val = (char *)(uintptr_t)put->name},
+        .size = put->size,
+        .mtime = event_time_to_wire(put->mtime),
+        .arrival = event_time_to_wire(answer->arrival),
+        .owner = {.fs_text_len = (u_int)strlen(owner), .fs_text_val = (char *)(uintptr_t)owner},
+        .digest = {.fs_digest_len = DIGEST_SIZE, .fs_digest_val = (char *)(uintptr_t)answer->digest.octets},
+        .revision = wire_id_out(&put->op),
+    };
 }
 
 enum outcome wire_event_out(struct rpc_call *call, const struct store_event *event, fs_event *out,

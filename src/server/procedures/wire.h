@@ -42,10 +42,17 @@ must_check enum outcome wire_digest(const fs_digest *wire, bool *given, struct d
 must_check enum outcome wire_condition(fs_policy policy, const fs_id *expected, struct store_condition *out,
                                        struct failure *why);
 
+/* A file as UPLOAD has it. `name` is where its name goes; the content stays in the record. */
+must_check enum outcome wire_put(const fs_upload_args *wire, char name[NAME_BUFFER], struct store_put *out,
+                                 struct failure *why);
+
 fs_id wire_id_out(const struct id *id);
 
 must_check enum outcome wire_entry_out(struct rpc_call *call, const struct store_entry *entry, fs_entry *out,
                                        struct failure *why);
+/* What was put, as its entry: points to the answer, the put and the call. */
+fs_entry wire_put_out(const struct rpc_call *call, const struct store_put *put,
+                      const struct store_put_answer *answer);
 must_check enum outcome wire_event_out(struct rpc_call *call, const struct store_event *event, fs_event *out,
                                        struct failure *why);
 must_check enum outcome wire_route_out(enum sender_state state, fs_route *out, struct failure *why);

@@ -152,6 +152,13 @@ static enum outcome faulty_put(struct store *store, const struct store_caller *c
     return FAULTY(store, put, caller, put, out);
 }
 
+static enum outcome faulty_put_many(struct store *store, const struct store_caller *caller,
+                                    const struct store_put *puts, size_t count,
+                                    struct store_put_answer *answers, struct failure *why)
+{
+    return FAULTY(store, put_many, caller, puts, count, answers);
+}
+
 static enum outcome faulty_stat(struct store *store, const char *name, struct store_entry *out,
                                 struct failure *why)
 {
@@ -285,6 +292,7 @@ static const struct store_acts faulty_acts = {
     .upload_abort = faulty_upload_abort,
     .publish = faulty_publish,
     .put = faulty_put,
+    .put_many = faulty_put_many,
     .stat = faulty_stat,
     .list = faulty_list,
     .remove = faulty_remove,

@@ -108,6 +108,14 @@ struct store_put {
     int64_t mtime;
 };
 
+/* With OK the entry is what was put, by this caller, as the version `op`. */
+struct store_put_answer {
+    enum outcome outcome;
+    int64_t arrival;
+    struct digest_value digest;
+    struct failure why; /* of any other outcome */
+};
+
 struct store_rename {
     struct id op;
     const char *source;
@@ -292,6 +300,15 @@ struct store_acts {
     /* The three in one for content at hand. Answers as publish does. */
     enum outcome (*put)(struct store *store, const struct store_caller *caller, const struct store_put *put,
                         struct store_entry *out, struct failure *why) must_check;
+
+    /*
+     * Several at once: each is an act of its own, done or not whatever becomes
+     * of the others, in their order, and answered as put would. It may cost less
+     * than one by one. OK: each has its answer.
+     */
+    enum outcome (*put_many)(struct store *store, const struct store_caller *caller,
+                             const struct store_put *puts, size_t count, struct store_put_answer *answers,
+                             struct failure *why) must_check;
 
     /* ABSENT. */
     enum outcome (*stat)(struct store *store, const char *name, struct store_entry *out,

@@ -1,4 +1,4 @@
-/* DOWNLOAD, LIST, STAT, REMOVE, RENAME. */
+/* DOWNLOAD, DOWNLOAD_MANY, LIST, STAT, REMOVE, RENAME. */
 #include "wire/golden/golden.h"
 
 /* clang-format off: a line of hex is a field */
@@ -36,6 +36,46 @@ static const struct golden cases[] = {
            "00000004" /* status */
            FAILURE_HEX,
            .status = FS_STALE, .fs_download_res_u.failure = FAILURE),
+
+    GOLDEN(fs_download_many_args, "a version and a newest one",
+           "00000002"          /* files */
+           "00000003 612f6200" /* the first: name "a/b" */
+           ID_10_HEX           /* revision */
+           "00000002 61620000" /* the second: name "ab" */
+           NO_ID_HEX,          /* revision: the newest */
+           .files = {2, (fs_download_one[]){{.name = BYTES("a/b"), .revision = ID(0x10)},
+                                            {.name = BYTES("ab"), .revision = NO_ID}}}),
+    GOLDEN(fs_download_many_args, "none", "00000000", /* files */
+           .files = {0, NULL}),
+
+    GOLDEN(
+        fs_download_many_res, "FS_OK, a file, one too large, one that is not there",
+        "00000000"                   /* status */
+        "00000003"                   /* files */
+        "00000000" ENTRY_A_HEX       /* the first: FS_OK, entry */
+        "00000001"                   /* eof */
+        "00000006 0a0b0c0d 0e0f0000" /* content, six bytes */
+        "00000000" ENTRY_B_HEX       /* the second: FS_OK, entry */
+        "00000000"                   /* eof: not all of it */
+        "00000000"                   /* content, none */
+        "00000002" FAILURE_HEX,      /* the third: FS_ABSENT, reason */
+        .status = FS_OK,
+        .fs_download_many_res_u.many =
+            {.files =
+                 {3,
+                  (fs_download_res[]){
+                      {.status = FS_OK,
+                       .fs_download_res_u
+                           .download =
+                           {.entry = ENTRY_A, .eof = TRUE, .content = BYTES("\x0a\x0b\x0c\x0d\x0e\x0f")}},
+                      {.status = FS_OK,
+                       .fs_download_res_u
+                           .download = {.entry = ENTRY_B, .eof = FALSE, .content = NO_BYTES}},
+                      {.status = FS_ABSENT, .fs_download_res_u.failure = FAILURE}}}}),
+    GOLDEN(fs_download_many_res, "FS_UNAVAILABLE",
+           "0000000b" /* status */
+           FAILURE_HEX,
+           .status = FS_UNAVAILABLE, .fs_download_many_res_u.failure = FAILURE),
 
     GOLDEN(fs_list_args, "the next page of a glob",
            "00000005 2a2e7478 74000000" /* glob: star, ".txt" */

@@ -22,6 +22,8 @@ static const struct wire_type types[] = {
     TYPE(fs_attach_res),        TYPE(fs_detach_args),      TYPE(fs_events_args),
     TYPE(fs_events_res),        TYPE(fs_status_res),       TYPE(fs_callback_hello_args),
     TYPE(fs_callback_hello),    TYPE(fs_notify_args),      TYPE(fs_notify),
+    TYPE(fs_upload_many_args),  TYPE(fs_upload_many_res),  TYPE(fs_download_many_args),
+    TYPE(fs_download_many_res),
 };
 
 enum { TYPES = sizeof(types) / sizeof(types[0]) };

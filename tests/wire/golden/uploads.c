@@ -1,4 +1,4 @@
-/* UPLOAD; UPLOAD_OPEN, UPLOAD_DATA, UPLOAD_COMMIT, UPLOAD_ABORT. */
+/* UPLOAD, UPLOAD_MANY; UPLOAD_OPEN, UPLOAD_DATA, UPLOAD_COMMIT, UPLOAD_ABORT. */
 #include "wire/golden/golden.h"
 
 /* clang-format off: a line of hex is a field */
@@ -36,6 +36,53 @@ static const struct golden cases[] = {
            "00000001" /* status */
            FAILURE_HEX,
            .status = FS_EXISTS, .fs_entry_res_u.failure = FAILURE),
+
+    GOLDEN(fs_upload_many_args, "two files",
+           "00000002"                   /* files */
+           ID_10_HEX                    /* the first: op */
+           "00000003 612f6200"          /* name "a/b" */
+           "00000001"                   /* policy FS_REPLACE */
+           ID_20_HEX                    /* expected */
+           "00000000 6553f100 00000001" /* mtime */
+           "00000010" ID_90_HEX         /* digest */
+           "00000005 00ff0a0d 7f000000" /* content, five bytes */
+           ID_30_HEX                    /* the second: op */
+           "00000001 78000000"          /* name "x" */
+           "00000000"                   /* policy FS_FAIL */
+           NO_ID_HEX                    /* expected: none */
+           "00000000 00000000 00000000" /* mtime */
+           "00000000"                   /* digest, empty */
+           "00000000",                  /* content, empty */
+           .files = {2, (fs_upload_args[]){{.op = ID(0x10),
+                                            .name = BYTES("a/b"),
+                                            .policy = FS_REPLACE,
+                                            .expected = ID(0x20),
+                                            .mtime = {1700000000, 1},
+                                            .digest = DIGEST(0x90),
+                                            .content = BYTES("\x00\xff\x0a\x0d\x7f")},
+                                           {.op = ID(0x30),
+                                            .name = BYTES("x"),
+                                            .policy = FS_FAIL,
+                                            .expected = NO_ID,
+                                            .mtime = {0, 0},
+                                            .digest = NO_BYTES,
+                                            .content = NO_BYTES}}}),
+    GOLDEN(fs_upload_many_args, "none", "00000000", /* files */
+           .files = {0, NULL}),
+
+    GOLDEN(fs_upload_many_res, "FS_OK, one stored and one refused",
+           "00000000"              /* status */
+           "00000002"              /* files */
+           "00000000" ENTRY_A_HEX  /* the first: FS_OK, entry */
+           "00000001" FAILURE_HEX, /* the second: FS_EXISTS, reason */
+           .status = FS_OK,
+           .fs_upload_many_res_u.many =
+               {.files = {2, (fs_entry_res[]){{.status = FS_OK, .fs_entry_res_u.entry = ENTRY_A},
+                                              {.status = FS_EXISTS, .fs_entry_res_u.failure = FAILURE}}}}),
+    GOLDEN(fs_upload_many_res, "FS_UNAVAILABLE",
+           "0000000b" /* status */
+           FAILURE_HEX,
+           .status = FS_UNAVAILABLE, .fs_upload_many_res_u.failure = FAILURE),
 
     GOLDEN(fs_upload_open_args, "size known",
            ID_10_HEX            /* upload */

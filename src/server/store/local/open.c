@@ -236,6 +236,7 @@ static const struct store_acts local_acts = {
     .upload_abort = local_upload_abort,
     .publish = local_publish,
     .put = local_put,
+    .put_many = local_put_many,
     .stat = local_stat,
     .list = local_list,
     .remove = local_remove,

@@ -124,15 +124,6 @@ enum outcome publish_make(struct local *local, struct database *db, struct store
 
 /* ---- the act, on the writer's thread ---- */
 
-struct publishing {
-    struct answer_key key;
-    struct store_condition condition;
-    struct publish_content content;
-    const struct id *upload;  /* its row goes; NULL for a put */
-    struct store_entry entry; /* in: what is to be made; out: what was */
-    bool repeated;            /* it had been done before */
-};
-
 static enum outcome upload_row_gone(struct database *db, const struct id *upload, struct failure *why)
 {
     scoped_query struct query q = query_on(db, "DELETE FROM upload WHERE upload = ?");
@@ -157,7 +148,7 @@ static enum outcome publish_answered(struct database *db, const struct answer_ke
     return OUTCOME_OK;
 }
 
-static enum outcome publish_run(struct local *local, struct database *db, void *argument, struct failure *why)
+enum outcome publish_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     struct publishing *publishing = argument;
     enum outcome outcome = publish_answered(db, &publishing->key, &publishing->entry, why);
@@ -178,9 +169,8 @@ static enum outcome publish_run(struct local *local, struct database *db, void *
                         local->limits.answers_per_principal, why);
 }
 
-/* A first look without the writer: OK if it was done (then *out is its answer), ABSENT if nothing is in the way. */
-static enum outcome publish_look(struct local *local, const struct publishing *publishing,
-                                 struct store_entry *out, struct failure *why)
+enum outcome publish_look(struct local *local, const struct publishing *publishing, struct store_entry *out,
+                          struct failure *why)
 {
     scoped_reader struct reader reader = {0};
     enum outcome outcome = readers_take(&local->readers, &reader, why);
@@ -297,88 +287,6 @@ enum outcome local_publish(struct store *store, const struct store_caller *calle
         upload_give(local, upload);
     if (dead)
         outcome = publish_again(local, &publishing, &publishing.entry, why);
-    if (outcome == OUTCOME_OK)
-        *out = publishing.entry;
-    return outcome;
-}
-
-/* ---- put ---- */
-
-/* Content that is too large for the database: a blob of its own, durable. */
-static enum outcome put_blob(struct local *local, const struct store_put *put, const struct id *blob,
-                             struct failure *why)
-{
-    scoped_fd int fd = -1;
-    enum outcome outcome = blob_create(&local->blobs, BLOB_WHOLE, blob, &fd, why);
-    if (outcome == OUTCOME_OK)
-        outcome = disk_write_at(fd, put->content, put->size, 0, "a blob", why);
-    FAULT_POINT("put-written");
-    if (outcome == OUTCOME_OK)
-        outcome = blob_sync(&local->blobs, BLOB_WHOLE, blob, fd, why);
-    return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
-}
-
-static enum outcome put_large(struct local *local, const struct store_put *put, struct publishing *publishing,
-                              struct failure *why)
-{
-    enum outcome outcome = publish_look(local, publishing, &publishing->entry, why);
-    if (outcome != OUTCOME_ABSENT)
-        return outcome;
-    struct blob_claim claim;
-    blob_claim(&local->blobs, &claim);
-    publishing->content = (struct publish_content){.kind = CONTENT_BLOB, .blob = claim.blob};
-    outcome = put_blob(local, put, &claim.blob, why);
-    FAULT_POINT("put-synced");
-    if (outcome == OUTCOME_OK)
-        outcome = writer_do(&local->writer, publish_run, publishing, why);
-    /* UNKNOWN: a row may name it; the sweep finds out. */
-    if (outcome != OUTCOME_UNKNOWN && (outcome != OUTCOME_OK || publishing->repeated)) {
-        enum outcome removed = blob_remove(&local->blobs, BLOB_WHOLE, &claim.blob, NULL);
-        (void)removed; /* else the sweep's work */
-    }
-    blob_release(&local->blobs, &claim);
-    return outcome;
-}
-
-static struct digest_value put_arguments(const struct store_put *put, const struct digest_value *content)
-{
-    scoped_pack struct pack pack = {0};
-    struct store_entry entry = {.size = put->size,
-                                .mtime = put->mtime,
-                                .digest = *content,
-                                .version = put->op};
-    snprintf(entry.name, sizeof entry.name, "%s", put->name);
-    pack_entry(&pack, &entry);
-    pack_number(&pack, put->condition.replace);
-    pack_id(&pack, &put->condition.expected);
-    return answers_arguments(&pack);
-}
-
-enum outcome local_put(struct store *store, const struct store_caller *caller, const struct store_put *put,
-                       struct store_entry *out, struct failure *why)
-{
-    struct local *local = local_of(store);
-    struct digest_value digest = digest_of(put->content, put->size);
-    if (put->check_digest && memcmp(&put->digest, &digest, sizeof digest) != 0)
-        return failure_set(why, OUTCOME_CHANGED, "the bytes that came have another digest");
-    struct publishing publishing = {
-        .key = {.id = &put->op,
-                .caller = caller,
-                .act = ANSWER_FILE,
-                .arguments = put_arguments(put, &digest)},
-        .condition = put->condition,
-        .content = {.kind = CONTENT_INLINE, .bytes = put->content},
-        .entry = {.size = put->size, .mtime = put->mtime, .digest = digest, .version = put->op},
-    };
-    snprintf(publishing.entry.name, sizeof publishing.entry.name, "%s", put->name);
-    snprintf(publishing.entry.owner, sizeof publishing.entry.owner, "%s", caller->principal);
-    enum outcome outcome = local_has_room(local, put->size, why);
-    if (outcome == OUTCOME_OK)
-        outcome = put->size > INLINE_MAX ? put_large(local, put, &publishing, why)
-                                         : writer_do(&local->writer, publish_run, &publishing, why);
-    else if (publish_look(local, &publishing, &publishing.entry, NULL) == OUTCOME_OK)
-        outcome = OUTCOME_OK; /* a repeat: what was done needs no room */
-    FAULT_POINT("put-committed");
     if (outcome == OUTCOME_OK)
         *out = publishing.entry;
     return outcome;

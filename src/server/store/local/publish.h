@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "server/store/local/answers.h"
 #include "server/store/local/database.h"
 #include "server/store/store.h"
 
@@ -44,9 +45,30 @@ must_check enum outcome publish_make(struct local *local, struct database *db, s
 must_check enum outcome publish_retire(struct local *local, struct database *db, const char *name,
                                        struct failure *why);
 
-/* The acts. */
+/* One publish, whatever its content came by. */
+struct publishing {
+    struct answer_key key;
+    struct store_condition condition;
+    struct publish_content content;
+    const struct id *upload;  /* its row goes; NULL for a put */
+    struct store_entry entry; /* in: what is to be made; out: what was */
+    bool repeated;            /* it had been done before */
+};
+
+/* On the writer's thread: `argument` is a struct publishing. */
+must_check enum outcome publish_run(struct local *local, struct database *db, void *argument,
+                                    struct failure *why);
+
+/* A first look without the writer: OK if it was done (then *out is its answer), ABSENT if nothing is in the way. */
+must_check enum outcome publish_look(struct local *local, const struct publishing *publishing,
+                                     struct store_entry *out, struct failure *why);
+
+/* The acts: publish.c, put.c. */
 enum outcome local_publish(struct store *store, const struct store_caller *caller,
                            const struct store_publish *publish, struct store_entry *out, struct failure *why)
     must_check;
+enum outcome local_put_many(struct store *store, const struct store_caller *caller,
+                            const struct store_put *puts, size_t count, struct store_put_answer *answers,
+                            struct failure *why) must_check;
 enum outcome local_put(struct store *store, const struct store_caller *caller, const struct store_put *put,
                        struct store_entry *out, struct failure *why) must_check;

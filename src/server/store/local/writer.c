@@ -11,25 +11,25 @@ enum { BATCH_MAX = 512 };
 /* How often the time is written down while nothing else is. */
 #define TIME_WRITTEN_EVERY (60 * (int64_t)CLOCK_SECOND)
 
-struct writer_act {
-    struct writer_act *next;
-    writer_run *run;
-    void *argument;
-    struct failure *why;
-    enum outcome outcome;
+/* Acts of one caller, who waits. */
+struct writer_request {
+    struct writer_request *next;
+    struct writer_act *acts;
+    size_t count;
     bool done; /* under the writer's mutex */
     pthread_cond_t answered;
 };
 
-static struct writer_act *writer_take(struct writer *writer)
+/* What waits, up to BATCH_MAX acts; but one whole request at least. NULL: the end. */
+static struct writer_request *writer_take(struct writer *writer)
 {
     scoped_lock(&writer->mutex);
     while (!writer->first && !writer->stopping)
         pthread_cond_wait(&writer->wake, &writer->mutex);
-    struct writer_act *batch = writer->first;
-    struct writer_act **end = &writer->first;
-    for (unsigned n = 0; *end && n < BATCH_MAX; n++)
-        end = &(*end)->next;
+    struct writer_request *batch = writer->first;
+    struct writer_request **end = &writer->first;
+    for (size_t n = 0; *end && n < BATCH_MAX; end = &(*end)->next)
+        n += (*end)->count;
     writer->first = *end;
     *end = NULL;
     if (!writer->first)
@@ -67,12 +67,22 @@ static enum outcome writer_note_time(struct writer *writer, bool changed, struct
     return outcome;
 }
 
-static enum outcome writer_transaction(struct writer *writer, struct writer_act *batch, struct failure *why)
+static enum outcome writer_run_all(struct writer *writer, const struct writer_request *request,
+                                   struct failure *why)
+{
+    enum outcome outcome = OUTCOME_OK;
+    for (size_t i = 0; i < request->count && outcome == OUTCOME_OK; i++)
+        outcome = writer_run_one(writer, &request->acts[i], why);
+    return outcome;
+}
+
+static enum outcome writer_transaction(struct writer *writer, struct writer_request *batch,
+                                       struct failure *why)
 {
     uint64_t before = database_changes(writer->db);
     enum outcome outcome = database_begin(writer->db, why);
-    for (struct writer_act *act = batch; act && outcome == OUTCOME_OK; act = act->next)
-        outcome = writer_run_one(writer, act, why);
+    for (struct writer_request *request = batch; request && outcome == OUTCOME_OK; request = request->next)
+        outcome = writer_run_all(writer, request, why);
     bool changed = database_changes(writer->db) != before;
     if (outcome == OUTCOME_OK)
         outcome = writer_note_time(writer, changed, why);
@@ -86,20 +96,27 @@ static enum outcome writer_transaction(struct writer *writer, struct writer_act 
     return outcome;
 }
 
-static void writer_answer(struct writer *writer, struct writer_act *batch, enum outcome outcome,
+/* The transaction failed, and all that was in it. */
+static void writer_fail(struct writer_request *request, enum outcome outcome, const struct failure *trouble)
+{
+    for (size_t i = 0; i < request->count; i++)
+        request->acts[i].outcome = failure_set(request->acts[i].why, outcome, "%s", trouble->text);
+}
+
+static void writer_answer(struct writer *writer, struct writer_request *batch, enum outcome outcome,
                           const struct failure *trouble)
 {
     scoped_lock(&writer->mutex);
     writer->trouble = outcome;
     if (outcome != OUTCOME_OK)
         snprintf(writer->trouble_text, sizeof writer->trouble_text, "%s", trouble->text);
-    struct writer_act *next;
-    for (struct writer_act *act = batch; act; act = next) {
-        next = act->next; /* answered, it is its caller's again */
+    struct writer_request *next;
+    for (struct writer_request *request = batch; request; request = next) {
+        next = request->next; /* answered, it is its caller's again */
         if (outcome != OUTCOME_OK)
-            act->outcome = failure_set(act->why, outcome, "%s", trouble->text);
-        act->done = true;
-        pthread_cond_signal(&act->answered);
+            writer_fail(request, outcome, trouble);
+        request->done = true;
+        pthread_cond_signal(&request->answered);
     }
 }
 
@@ -108,7 +125,7 @@ static void *writer_main(void *argument)
     struct writer *writer = argument;
     pthread_setname_np(pthread_self(), "store-writer");
     for (;;) {
-        struct writer_act *batch = writer_take(writer);
+        struct writer_request *batch = writer_take(writer);
         if (!batch)
             return NULL;
         struct failure trouble = {0};
@@ -154,18 +171,24 @@ void writer_stop(struct writer *writer)
     writer->started = false;
 }
 
+void writer_do_all(struct writer *writer, struct writer_act *acts, size_t count)
+{
+    struct writer_request request = {.acts = acts, .count = count};
+    pthread_cond_init(&request.answered, NULL);
+    pthread_mutex_lock(&writer->mutex);
+    *writer->last = &request;
+    writer->last = &request.next;
+    pthread_cond_signal(&writer->wake);
+    while (!request.done)
+        pthread_cond_wait(&request.answered, &writer->mutex);
+    pthread_mutex_unlock(&writer->mutex);
+    pthread_cond_destroy(&request.answered);
+}
+
 enum outcome writer_do(struct writer *writer, writer_run *run, void *argument, struct failure *why)
 {
     struct writer_act act = {.run = run, .argument = argument, .why = why};
-    pthread_cond_init(&act.answered, NULL);
-    pthread_mutex_lock(&writer->mutex);
-    *writer->last = &act;
-    writer->last = &act.next;
-    pthread_cond_signal(&writer->wake);
-    while (!act.done)
-        pthread_cond_wait(&act.answered, &writer->mutex);
-    pthread_mutex_unlock(&writer->mutex);
-    pthread_cond_destroy(&act.answered);
+    writer_do_all(writer, &act, 1);
     return act.outcome;
 }
 

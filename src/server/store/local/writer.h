@@ -14,6 +14,9 @@
  * commit fails, all acts of that transaction are answered that failure, also
  * those refused on the grounds of others. `run` may see a `why` of NULL.
  *
+ * Several acts may be handed over at once (writer_do_all): they run in their order,
+ * in one transaction, a savepoint each, and have an answer each.
+ *
  * An act changes nothing in memory that others see: it notes in its argument
  * what is to be done, and the caller does it once the commit is known.
  *
@@ -36,7 +39,14 @@ struct local;
 typedef enum outcome writer_run(struct local *local, struct database *db, void *argument,
                                 struct failure *why);
 
-struct writer_act;
+struct writer_act {
+    writer_run *run;
+    void *argument;
+    struct failure *why;  /* may be NULL */
+    enum outcome outcome; /* set by the writer */
+};
+
+struct writer_request;
 
 struct writer {
     struct local *local;
@@ -48,9 +58,9 @@ struct writer {
     bool started;
     _Atomic uint64_t commits; /* transactions that changed something */
 
-    pthread_mutex_t mutex; /* guards what follows, and the acts in the queue */
+    pthread_mutex_t mutex; /* guards what follows, and the requests in the queue */
     pthread_cond_t wake;
-    struct writer_act *first, **last;
+    struct writer_request *first, **last;
     bool stopping;
     enum outcome trouble; /* of the last transaction; OK when it went well */
     char trouble_text[FAILURE_TEXT_MAX];
@@ -64,6 +74,9 @@ void writer_stop(struct writer *writer);
 
 must_check enum outcome writer_do(struct writer *writer, writer_run *run, void *argument,
                                   struct failure *why);
+
+/* The outcomes stand with the acts. */
+void writer_do_all(struct writer *writer, struct writer_act *acts, size_t count);
 
 /* Whether the last transaction went well; if not, its trouble into `text`. */
 bool writer_is_well(struct writer *writer, char text[FAILURE_TEXT_MAX]);

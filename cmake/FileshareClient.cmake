@@ -9,6 +9,9 @@ target_link_options(libfileshare PRIVATE
 set_target_properties(libfileshare PROPERTIES OUTPUT_NAME fileshare LINKER_LANGUAGE C
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
     LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/libfileshare.map)
+# Where the library lies is told from where its .pc file lies: the whole may be installed anywhere.
+file(RELATIVE_PATH FILESHARE_PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" FILESHARE_PC_PREFIX "${FILESHARE_PC_PREFIX}")
 configure_file(cmake/fileshare.pc.in fileshare.pc @ONLY)
 install(TARGETS libfileshare LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/fileshare/fileshare.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fileshare)

@@ -26,8 +26,11 @@ void roster_fini(struct roster *roster)
     pthread_mutex_destroy(&roster->mutex);
 }
 
+/* Of an IPv6 address the first 64 bits: a host chooses the others as it likes, as many as it wants. */
 static void key_of(const struct peer *peer, uint64_t key[3])
 {
+    enum { PREFIX = 8 };
+
     memset(key, 0, 3 * sizeof *key);
     if (peer->kind == PEER_VOUCHED) {
         key[0] = AF_UNIX;
@@ -37,7 +40,7 @@ static void key_of(const struct peer *peer, uint64_t key[3])
         memcpy(&key[1], &peer->peer.in4.sin_addr, sizeof peer->peer.in4.sin_addr);
     } else {
         key[0] = AF_INET6;
-        memcpy(&key[1], &peer->peer.in6.sin6_addr, sizeof peer->peer.in6.sin6_addr);
+        memcpy(&key[1], &peer->peer.in6.sin6_addr, PREFIX);
     }
 }
 

@@ -34,7 +34,7 @@ struct rpc_limits {
     unsigned permits;                 /* of them, how many may wait for the store at once (workers - 2) */
     unsigned connections;             /* 0: what RLIMIT_NOFILE (raised to hard) leaves, less spare_files */
     unsigned spare_files;             /* descriptors left for files, rpcbind, calls back: 256, and what the owner knows of */
-    unsigned connections_per_address; /* 0: a quarter of it; per uid on Unix sockets */
+    unsigned connections_per_address; /* 0: a quarter of it; per /64 of IPv6, per uid on Unix sockets */
     size_t record_max;                /* bytes */
     size_t record_anonymous_max;      /* the same, before the caller is identified */
     size_t in_flight_bytes;           /* of all records being received or served; as much of replies unsent */

@@ -81,7 +81,7 @@ static const struct config_key keys[] = {
     {"engine", "connections", CONFIG_NUMBER, MEMBER(engine.connections), 0, ANY, "0", "NUMBER",
      "connections at once; 0: what the limit of open files allows"},
     {"engine", "connections-per-address", CONFIG_NUMBER, MEMBER(engine.connections_per_address), 0, ANY, "0",
-     "NUMBER", "the same from one address, or of one user on the Unix socket; 0: a quarter of them"},
+     "NUMBER", "the same from one address (of IPv6: from one /64), or of one user on the Unix socket; 0: a quarter"},
     {"engine", "record-size", CONFIG_SIZE, MEMBER(engine.record_max), 64 * KIB, FS_RECORD_MAX, "1088K", "SIZE",
      "the longest record taken"},
     {"engine", "record-size-anonymous", CONFIG_SIZE, MEMBER(engine.record_anonymous_max), KIB,

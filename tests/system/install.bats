@@ -31,9 +31,7 @@ int main(void)
 }
 C
     lib=$(dirname "$(find "$PREFIX" -name libfileshare.so)")
-    # The .pc file has the prefix of the configuration; this one was installed elsewhere.
-    read -ra flags < <(PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --define-variable=prefix="$PREFIX" \
-        --define-variable=libdir="$lib" --define-variable=includedir="$PREFIX/include" --cflags --libs fileshare)
+    read -ra flags < <(PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --cflags --libs fileshare)
     cc -Wall -Wextra -Werror stranger.c -o stranger "${flags[@]}"
     LD_LIBRARY_PATH=$lib ./stranger
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,10 +23,12 @@ enum { EACH = 4, NO_NETWORK = 77 };
 /* A connection from this address of ours. */
 static int connect_from(const char *from, const struct address *to)
 {
+    const struct timeval deadline = {.tv_sec = 5};
     struct address own;
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline), 0);
     assert_int_equal(address_ip(from, 0, &own, NULL), OUTCOME_OK);
     assert_int_equal(bind(fd, &own.any, sizeof own.in6), 0);
     assert_int_equal(connect(fd, &to->any, sizeof to->in6), 0);

@@ -3,7 +3,6 @@
 #include "base/scoped.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +10,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { MS = 1000000, EVENTS_A_TURN = 64, EVICTION_LOOKS_AT = 64 };
+enum {
+    MS = 1000000,
+    EVENTS_A_TURN = 64,
+    EVICTION_LOOKS_AT = 64,
+    WAIT_MAX_MS = 5000, /* epoll does not count while the machine sleeps; deadlines do */
+};
 
 struct sender_limits sender_limits_default(void)
 {
@@ -108,7 +112,7 @@ static int wait_ms(struct sender *sender)
     if (left <= 0)
         return 0;
     left = (left + MS - 1) / MS;
-    return left > INT_MAX ? INT_MAX : (int)left;
+    return left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
 }
 
 static void take_events(struct sender *sender, const struct epoll_event *events, int count)

@@ -25,6 +25,7 @@ enum {
     LOOK_LAST_MS = 30 * 1000,
     PULL_MS = 2 * 1000, /* without a route */
     PULL_SELDOM_MS = 60 * 1000,
+    REST_MAX_MS = 5000, /* poll does not count while the machine sleeps; times to look do */
     NOTE_SIZE = FAILURE_TEXT_MAX + 64
 };
 
@@ -316,7 +317,7 @@ static void rest(struct keeper *keeper, int64_t until)
     struct pollfd polls[2] = {{.fd = keeper->wake_fd, .events = POLLIN},
                               {.fd = keeper->session.stop.fd, .events = POLLIN}};
     int64_t left = (until - clock_elapsed(clock_system()) + 999999) / 1000000;
-    poll(polls, 2, left < 0 ? 0 : (int)left);
+    poll(polls, 2, left < 0 ? 0 : left > REST_MAX_MS ? REST_MAX_MS : (int)left);
     if (polls[0].revents & POLLIN) {
         uint64_t count;
         ssize_t ignored = read(keeper->wake_fd, &count, sizeof count);

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-enum { ITEMS_MAX = 256 };
+enum {
+    ITEMS_MAX = 256,
+    REST_MAX_MS = 5000, /* poll does not count while the machine sleeps; `until` does */
+};
 
 struct news {
     int fd;               /* an eventfd: readable when something was put */
@@ -108,7 +111,7 @@ void news_rest(struct news *news, const struct stop *stop, int64_t until)
     struct pollfd polls[2] = {{.fd = news->fd, .events = POLLIN}, {.fd = stop->fd, .events = POLLIN}};
     int64_t left = until - clock_elapsed(clock_system());
     left = left > 0 ? (left + 999999) / 1000000 : 0;
-    poll(polls, 2, left > INT32_MAX ? INT32_MAX : (int)left);
+    poll(polls, 2, left > REST_MAX_MS ? REST_MAX_MS : (int)left);
     uint64_t count;
     ssize_t ignored = read(news->fd, &count, sizeof count);
     (void)ignored;

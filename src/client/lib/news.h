@@ -37,5 +37,5 @@ void news_note(struct news *news, const char *note);
 /* The oldest, yours to free; NULL if there is none. */
 struct news_item *news_take(struct news *news);
 
-/* Sleeps until there is an item, `stop` is asked, or the elapsed clock shows `until`. */
+/* Sleeps until there is an item, `stop` is asked, or the elapsed clock shows `until`; now and then it returns sooner. */
 void news_rest(struct news *news, const struct stop *stop, int64_t until);

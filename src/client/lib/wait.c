@@ -335,10 +335,12 @@ static enum outcome cancel(struct waiting *waiting, const struct standing *stand
     return outcome;
 }
 
-/* What is in the mailbox and was not told yet. */
-static enum outcome pull_rest(struct waiting *waiting, struct failure *why)
+/* A page of the mailbox after `*since`, which moves on. */
+static enum outcome pull_page(struct waiting *waiting, uint64_t *since, bool *more, struct failure *why)
 {
-    fs_events_args args = {.mailbox = translate_id(&waiting->mailbox), .limit = FS_EVENTS_MAX};
+    fs_events_args args = {.mailbox = translate_id(&waiting->mailbox),
+                           .since = *since,
+                           .limit = FS_EVENTS_MAX};
     fs_events_res res = {0};
     struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
     enum outcome outcome = session_call(waiting->session, &call, why);
@@ -346,9 +348,23 @@ static enum outcome pull_rest(struct waiting *waiting, struct failure *why)
         outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason, "cannot ask for events",
                                     why);
     const fs_events *page = &res.fs_events_res_u.page;
-    for (u_int i = 0; outcome == OUTCOME_OK && i < page->rows.rows_len && !is_over(waiting); i++)
+    for (u_int i = 0; outcome == OUTCOME_OK && i < page->rows.rows_len && !is_over(waiting); i++) {
+        *since = page->rows.rows_val[i].number;
         outcome = take_wire_event(waiting, &page->rows.rows_val[i], why);
+    }
+    *more = outcome == OUTCOME_OK && page->more && page->rows.rows_len > 0;
     session_call_end(&call);
+    return outcome;
+}
+
+/* What is in the mailbox and was not told yet. */
+static enum outcome pull_rest(struct waiting *waiting, struct failure *why)
+{
+    uint64_t since = 0;
+    bool more = true;
+    enum outcome outcome = OUTCOME_OK;
+    while (outcome == OUTCOME_OK && more && !is_over(waiting))
+        outcome = pull_page(waiting, &since, &more, why);
     return outcome;
 }
 

@@ -40,7 +40,7 @@ enum outcome publish_retire(struct local *local, struct database *db, const char
         scoped_query struct query q = query_on(db, "INSERT INTO kept (" ENTRY_COLUMNS ", content, until)"
                                                    " SELECT " ENTRY_COLUMNS
                                                    ", content, ? FROM entry WHERE name = ?");
-        bind_int(&q, timeline_now(&local->time) + timeline_seconds(local->limits.kept_seconds));
+        bind_int(&q, reads_keep_until(local));
         bind_text(&q, name);
         enum outcome outcome = query_run(&q, why);
         if (outcome != OUTCOME_OK)

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { KEEP_STEP_SECONDS = 6 };
+
 /* One version, in the table while it is open. */
 struct store_read {
     struct local *local;
@@ -149,22 +151,32 @@ bool reads_forget(struct reads *reads, const struct id *version)
 
 /* ---- keeping what is read ---- */
 
+/* Reads within so much time move the row once. */
+static int64_t keep_step(const struct local *local)
+{
+    int64_t step = timeline_seconds(local->limits.kept_seconds) / 4;
+    return step > timeline_seconds(KEEP_STEP_SECONDS) ? timeline_seconds(KEEP_STEP_SECONDS) : step;
+}
+
+int64_t reads_keep_until(const struct local *local)
+{
+    return timeline_now(&local->time) + timeline_seconds(local->limits.kept_seconds) + keep_step(local);
+}
+
 static enum outcome keep_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     const struct id *version = argument;
     scoped_query struct query q = query_on(db, "UPDATE kept SET until = ? WHERE version = ?");
-    bind_int(&q, timeline_now(&local->time) + timeline_seconds(local->limits.kept_seconds));
+    bind_int(&q, reads_keep_until(local));
     bind_id(&q, version);
     return query_run(&q, why);
 }
 
-/* Once a minute at most (oftener if it is kept for less). What is the newest has no row to move: that costs nothing. */
+/* Not at each read. What is the newest has no row to move: that costs nothing. */
 static void keep_longer(struct local *local, struct store_read *read)
 {
     int64_t now = timeline_now(&local->time);
-    int64_t step = timeline_seconds(local->limits.kept_seconds) / 4;
-    if (step > timeline_seconds(60))
-        step = timeline_seconds(60);
+    int64_t step = keep_step(local);
     {
         scoped_lock(&local->reads.mutex);
         if (now - read->refreshed < step)

@@ -9,7 +9,8 @@
  * longest ago goes first.
  *
  * A version that is no longer the newest is kept until some time after its last
- * read: its row is moved on, at most once a minute, by whoever reads it.
+ * read: its row is moved on by whoever reads it, every few seconds, and by these
+ * seconds further, so that the last read counts in full.
  *
  * Locks: the table's is a leaf.
  */
@@ -37,6 +38,9 @@ void reads_fini(struct reads *reads); /* none is in use */
 
 /* False if somebody reads it now. Else it is out of the table, and opening it asks the database. */
 bool reads_forget(struct reads *reads, const struct id *version);
+
+/* Store time until which a version is kept that was replaced, or read, now. */
+int64_t reads_keep_until(const struct local *local);
 
 /* The acts. */
 enum outcome local_read_open(struct store *store, const char *name, const struct id *version,

@@ -81,7 +81,7 @@ static enum outcome sweep_uploads(struct local *local, struct store_sweep *out, 
                                   struct failure *why)
 {
     int64_t before = timeline_now(&local->time) - timeline_seconds(local->limits.upload_idle_seconds);
-    enum outcome outcome = OUTCOME_OK;
+    enum outcome outcome = uploads_note_touched(local, why);
     unsigned count = 0;
     for (; count < UPLOAD_BATCH && outcome == OUTCOME_OK; count++) {
         struct upload *upload = uploads_take_idle(&local->uploads, before);
@@ -140,7 +140,7 @@ static enum outcome keep_on(struct local *local, struct database *db, const stru
                             struct failure *why)
 {
     scoped_query struct query q = query_on(db, "UPDATE kept SET until = ? WHERE version = ?");
-    bind_int(&q, timeline_now(&local->time) + timeline_seconds(local->limits.kept_seconds));
+    bind_int(&q, reads_keep_until(local));
     bind_id(&q, version);
     return query_run(&q, why);
 }
@@ -260,7 +260,7 @@ static enum outcome next_mailbox(struct database *db, const char *text, int64_t 
 static enum outcome tidy_mailboxes(struct local *local, struct database *db, struct tidying *tidying,
                                    struct failure *why)
 {
-    int64_t now = timeline_now(&local->time), row = 0;
+    int64_t now = timeline_now(&local->time) - MAILBOX_TOUCH_EVERY, row = 0;
     for (unsigned n = 0; n < MAILBOX_BATCH; n++) {
         enum outcome outcome = next_mailbox(
             db,

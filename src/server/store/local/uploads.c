@@ -17,6 +17,7 @@ enum {
     UPLOAD_FLUSH = 8 << 20,  /* write-back is started in steps of so many bytes */
     UPLOAD_SYNC = 64 << 20,  /* and what is held recorded in such steps */
     DIGEST_STEP = 256 << 10, /* bytes read at once when a digest is computed anew */
+    TOUCH_BATCH = 256,       /* rows in one act */
 };
 
 #define UPLOAD_SYNC_AFTER (600 * (int64_t)CLOCK_SECOND)
@@ -93,6 +94,43 @@ static enum outcome row_delete(struct local *local, struct database *db, void *a
     return query_run(&q, why);
 }
 
+struct touching {
+    size_t count;
+    struct upload_touch rows[TOUCH_BATCH];
+};
+
+static enum outcome rows_touched(struct local *local, struct database *db, void *argument,
+                                 struct failure *why)
+{
+    (void)local;
+    const struct touching *touching = argument;
+    enum outcome outcome = OUTCOME_OK;
+    for (size_t i = 0; i < touching->count && outcome == OUTCOME_OK; i++) {
+        scoped_query struct query q = query_on(db, "UPDATE upload SET touched = ? WHERE upload = ?");
+        bind_int(&q, touching->rows[i].touched);
+        bind_id(&q, &touching->rows[i].id);
+        outcome = query_run(&q, why);
+    }
+    return outcome;
+}
+
+static enum outcome note_touched(struct local *local, int64_t after, struct failure *why)
+{
+    struct touching touching;
+    enum outcome outcome = OUTCOME_OK;
+    do {
+        touching.count = uploads_touched(&local->uploads, after, touching.rows, TOUCH_BATCH);
+        if (touching.count > 0)
+            outcome = writer_do(&local->writer, rows_touched, &touching, why);
+    } while (outcome == OUTCOME_OK && touching.count == TOUCH_BATCH);
+    return outcome;
+}
+
+enum outcome uploads_note_touched(struct local *local, struct failure *why)
+{
+    return note_touched(local, UPLOAD_NOTE_AFTER, why);
+}
+
 /* ---- one upload, with its lock ---- */
 
 void upload_end(struct local *local, struct upload *upload)
@@ -166,7 +204,7 @@ static enum outcome upload_record(struct local *local, struct upload *upload, st
     FAULT_POINT("upload-recorded");
     if (outcome == OUTCOME_OK) {
         upload->synced = row.synced;
-        upload->synced_at = timeline_now(&local->time);
+        upload->synced_at = upload->noted = timeline_now(&local->time);
     }
     return outcome;
 }
@@ -243,7 +281,7 @@ static enum outcome begin_first(struct local *local, const struct store_caller *
     upload->condition = begin->condition;
     upload->size_known = begin->size_known;
     upload->size = begin->size;
-    upload->touched = upload->synced_at = timeline_now(&local->time);
+    upload->touched = upload->synced_at = upload->noted = timeline_now(&local->time);
     blob_claim(&local->blobs, &upload->claim);
     /* Who finds it in the table waits until it is whole. */
     pthread_mutex_lock(&upload->mutex);
@@ -393,6 +431,8 @@ void uploads_park(struct local *local)
             (void)outcome; /* then less is held at the next start */
         }
     }
+    enum outcome outcome = note_touched(local, 0, NULL);
+    (void)outcome; /* then some go a little early */
 }
 
 static enum outcome recover_file(struct local *local, struct upload *upload, struct failure *why)
@@ -425,7 +465,8 @@ static enum outcome recover_row(struct local *local, struct query *q, bool *lost
     upload->size_known = !column_is_null(q);
     upload->size = (uint64_t)column_int(q);
     upload->held = upload->started = upload->synced = (uint64_t)column_int(q);
-    upload->touched = upload->synced_at = column_int(q);
+    upload->synced_at = column_int(q);
+    upload->touched = upload->noted = upload->synced_at + UPLOAD_NOTE_SLACK;
     enum outcome outcome = recover_file(local, upload, why);
     *lost = outcome == OUTCOME_ABSENT;
     if (outcome == OUTCOME_OK) {

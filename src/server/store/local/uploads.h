@@ -20,6 +20,7 @@
  */
 #pragma once
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "server/store/local/blobs.h"
 #include "server/store/store.h"
@@ -28,6 +29,10 @@
 #include <stdatomic.h>
 
 enum { UPLOAD_BUCKETS = 1024, UPLOADS_OPEN_MAX = 64 };
+
+/* A row is this much behind before it is written, and with the time until then at most that much. */
+#define UPLOAD_NOTE_AFTER (3 * (int64_t)CLOCK_SECOND)
+#define UPLOAD_NOTE_SLACK (6 * (int64_t)CLOCK_SECOND)
 
 struct upload {
     /* fixed once it is in the table */
@@ -45,6 +50,7 @@ struct upload {
     unsigned held_by;   /* references; the table's is one */
 
     _Atomic int64_t touched; /* store time of the last call */
+    _Atomic int64_t noted;   /* the same as its row knows it */
     _Atomic uint64_t held;   /* bytes; changed under the mutex */
 
     pthread_mutex_t mutex; /* guards what follows; held for the length of a call */
@@ -83,6 +89,17 @@ struct upload *upload_new(const struct id *id, const char *owner, const char *na
 
 /* Any live upload that was touched before `before`, or NULL; as uploads_take. */
 struct upload *uploads_take_idle(struct uploads *uploads, int64_t before);
+/* Which of them were touched since their rows knew it, by more than `after`; taken as noted. */
+struct upload_touch {
+    struct id id;
+    int64_t touched;
+};
+size_t uploads_touched(struct uploads *uploads, int64_t after, struct upload_touch *out, size_t capacity);
+/*
+ * Rows learn when their uploads were last touched, some seconds late, so that
+ * after a crash none is taken for idle that was not.
+ */
+must_check enum outcome uploads_note_touched(struct local *local, struct failure *why);
 unsigned uploads_count(struct uploads *uploads);
 /* Bytes that are still to come of those whose size is known. */
 uint64_t uploads_promised(struct uploads *uploads);

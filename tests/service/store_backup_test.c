@@ -20,8 +20,11 @@ static void put_big(struct subject *s, const char *name, unsigned seed, bool aga
     uint8_t *bytes = malloc(BIG);
     assert_non_null(bytes);
     fill(bytes, BIG, seed);
-    struct store_put p = {
-        .op = id_random(), .name = name, .content = bytes, .size = BIG, .condition.replace = again};
+    struct store_put p = {.op = id_random(),
+                          .name = name,
+                          .content = bytes,
+                          .size = BIG,
+                          .condition.replace = again};
     assert_ok(put_as(s, &alice, &p, NULL));
     free(bytes);
 }
@@ -93,8 +96,11 @@ static void backup_is_a_store(void **state)
     struct store_upload_begin b = {.upload = upload, .name = "coming"};
     struct store_upload_state held;
     assert_ok(begin(s, &alice, &b, &held));
-    struct store_interest_add add = {
-        .mailbox = mailbox, .interest = id_random(), .pattern = "later", .seconds = 1000, .every = true};
+    struct store_interest_add add = {.mailbox = mailbox,
+                                     .interest = id_random(),
+                                     .pattern = "later",
+                                     .seconds = 1000,
+                                     .every = true};
     struct store_registration registration;
     assert_ok(interest(s, &alice, &add, NULL, 0, &registration));
     assert_ok(put(s, &alice, "later", "1", NULL));
@@ -230,7 +236,8 @@ static void backup_under_change(void **state)
         assert_int_equal(store_local_open(&options, &there.store, &why), OUTCOME_OK);
         assert_int_equal(there.store->acts->audit(there.store, true, &found, &why), OUTCOME_OK);
         assert_int_equal(found.entries, FILES);
-        assert_int_equal(found.missing_blobs + found.wrong_sizes + found.wrong_digests + found.orphan_blobs, 0);
+        assert_int_equal(found.missing_blobs + found.wrong_sizes + found.wrong_digests + found.orphan_blobs,
+                         0);
         there.store->acts->close(there.store);
         subject_remove_folder(target);
     }
@@ -397,6 +404,23 @@ static void steps_lead_to_the_newest(void **state)
     }
 }
 
+/* The interest that is there is charged to alice, who may have one. */
+static void expect_charged(struct subject *s, const struct id *mailbox)
+{
+    struct store_interest_add add = {.mailbox = *mailbox,
+                                     .interest = id_random(),
+                                     .pattern = "another",
+                                     .seconds = 10};
+    struct store_registration made;
+    assert_outcome(interest(s, &alice, &add, NULL, 0, &made), OUTCOME_LIMIT);
+    assert_ok(interest(s, &bob, &add, NULL, 0, &made));
+    struct store_interest_drop gone = {.op = id_random(), .mailbox = *mailbox, .interest = add.interest};
+    struct store_cancelled row;
+    size_t count;
+    bool more;
+    assert_ok(drop(s, &bob, &gone, &row, 1, &count, &more));
+}
+
 /* The small stores of tests/fixtures, one of each form: they open, and all is there. */
 static void stores_of_each_release_open(void **state)
 {
@@ -413,6 +437,7 @@ static void stores_of_each_release_open(void **state)
         fclose(file);
         assert_ok(open_form(s, statements));
         free(statements);
+        s->limits.interests_per_principal = 1;
         subject_open(s);
         is_sound(s);
         assert_int_equal(audit(s).entries, 2);
@@ -426,6 +451,7 @@ static void stores_of_each_release_open(void **state)
         struct id mailbox = {.octets = {1}};
         assert_int_equal(interests(s, &mailbox, rows, 2), 1);
         assert_string_equal(rows[0].pattern, "reports/*.csv");
+        expect_charged(s, &mailbox);
         /* and it goes on being one */
         put_big(s, "reports/new.csv", 7, false);
         fan_out(s);

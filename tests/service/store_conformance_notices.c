@@ -22,8 +22,8 @@ static void wait_for(struct subject *s, const struct id *mailbox, const char *pa
 static void route(struct subject *s, const struct id *mailbox, const char *text, struct store_mailbox *out)
 {
     struct store_mailbox unused;
-    assert_ok(CERTAIN(
-        s->acts->mailbox_route(s->store, mailbox, text, strlen(text), out ? out : &unused, &store_why)));
+    assert_ok(CERTAIN(s->acts->mailbox_route(s->store, &alice, mailbox, text, strlen(text),
+                                             out ? out : &unused, &store_why)));
 }
 
 static enum outcome claim(struct subject *s, struct store_claim *out, struct store_event *found,

@@ -1,5 +1,6 @@
 /* What is the embedded store's own: its folder, its lock, what a crash leaves, what damage looks like. */
 #include "service/store_subject.h"
+#include "server/store/local/schema.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -135,10 +136,10 @@ static void what_cannot_be_opened(void **state)
     struct subject *s = *state;
     struct store *store = NULL;
     close_it(s);
-    damage_header(s, 60, 2); /* SQLite's user_version */
+    damage_header(s, 60, SCHEMA_VERSION + 1); /* SQLite's user_version */
     assert_outcome(open_again(s, &store), OUTCOME_INVALID);
     assert_non_null(strstr(store_why.text, "newer"));
-    damage_header(s, 60, 1);
+    damage_header(s, 60, SCHEMA_VERSION);
     assert_ok(open_again(s, &store));
     store->acts->close(store);
     damage_header(s, 68, 7); /* its application_id */

@@ -187,17 +187,24 @@ END
     exits 0 fileshare-client interest a --for 1h
     exits 0 fileshare-client interest b --for 1h
     exits 8 fileshare-client interest c --for 1h
+    grep -q 'a mailbox may have 2 interests at most, and has as many; cancel some' said.err
     exits 4 fileshare-client wait c --timeout 1 # another mailbox
+    stop_server
+    serve --interests-per-caller 2 # whatever the mailbox
+    exits 8 fileshare-client wait c --timeout 1
+    grep -q "unix:\$(id -u) may have 2 interests at most, and has as many; cancel some" said.err
     stop_server
     serve --interests 2
     exits 8 fileshare-client wait c --timeout 1
+    grep -q 'the server keeps 2 interests at most, and has as many; try again later' said.err
     fileshare-client cancel a
     exits 4 fileshare-client wait c --timeout 1
     stop_server
-    for key in open-globs open-globs-per-mailbox; do
+    for key in open-globs open-globs-per-mailbox open-globs-per-caller; do
         serve --\$key 1
         exits 0 fileshare-client interest '*a' --for 1h
         exits 8 fileshare-client interest '*b' --for 1h
+        grep -q ' 1 interests at most in globs that begin with a wildcard.*put letters first' said.err
         exits 0 fileshare-client interest 'b*' --for 1h
         fileshare-client cancel '*a'
         fileshare-client cancel 'b*'
@@ -206,6 +213,7 @@ END
     for key in mailboxes mailboxes-per-caller; do
         serve --\$key 1 # that one is there
         exits 8 fileshare-client wait c --timeout 1
+        grep -q ' 1 mailboxes at most, and has as many' said.err
         exits 0 fileshare-client interest d --for 1h
         fileshare-client cancel d
         stop_server

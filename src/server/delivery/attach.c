@@ -79,18 +79,19 @@ static enum outcome replace_route(struct delivery *delivery, const struct id *ma
     return OUTCOME_OK;
 }
 
-static enum outcome keep_route(struct delivery *delivery, const struct id *mailbox,
-                               const struct sender_route *route, struct store_mailbox *out,
-                               struct failure *why)
+static enum outcome keep_route(struct delivery *delivery, const struct store_caller *caller,
+                               const struct id *mailbox, const struct sender_route *route,
+                               struct store_mailbox *out, struct failure *why)
 {
     uint8_t bytes[ROUTE_SIZE_MAX];
     bool leads = route->program != 0 || route->connection != 0;
     size_t size = leads ? route_encode(route, bytes) : 0;
     struct store *store = delivery->options.store;
-    return store->acts->mailbox_route(store, mailbox, bytes, size, out, why);
+    return store->acts->mailbox_route(store, caller, mailbox, bytes, size, out, why);
 }
 
-enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *call, const struct id *mailbox,
+enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *call,
+                             const struct store_caller *caller, const struct id *mailbox,
                              const struct delivery_callback *callback, enum sender_state *state,
                              struct store_mailbox *out, struct failure *why)
 {
@@ -110,9 +111,13 @@ enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *c
     /* It may have closed, or been left by another mailbox, before the sender knew it. */
     if (take_connection(delivery, &route, NULL) != OUTCOME_OK)
         sender_connection_closed(delivery->sender, route.connection);
-    outcome = keep_route(delivery, mailbox, &route, out, why);
+    outcome = keep_route(delivery, caller, mailbox, &route, out, why);
     if (outcome == OUTCOME_OK)
         *state = sender_state_of(delivery->sender, mailbox);
+    if (outcome == OUTCOME_LIMIT) { /* there is no such mailbox, nor will be: nothing is kept of it */
+        sender_forget(delivery->sender, mailbox);
+        leave_connection(delivery, route.connection);
+    }
     return outcome;
 }
 
@@ -129,7 +134,7 @@ enum outcome delivery_detach(struct delivery *delivery, const struct id *mailbox
     }
     leave_connection(delivery, before.connection);
     return forget ? store->acts->mailbox_forget(store, mailbox, why)
-                  : store->acts->mailbox_route(store, mailbox, NULL, 0, &left, why);
+                  : store->acts->mailbox_route(store, NULL, mailbox, NULL, 0, &left, why);
 }
 
 enum sender_state delivery_state(struct delivery *delivery, const struct id *mailbox)

@@ -54,12 +54,13 @@ struct delivery_callback {
  * HELD if another process has it: one with another ticket, whose connection or
  * callback program lives. The same ticket, or the same connection, takes it over.
  * Reversed calls go to callback->program, or, if that is 0, to the number that
- * FILESHARE_CALLBACK_PROG has in the .x. Besides, what the store says.
+ * FILESHARE_CALLBACK_PROG has in the .x. A mailbox that is new is the caller's
+ * (LIMIT). Besides, what the store says.
  */
 must_check enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *call,
-                                        const struct id *mailbox, const struct delivery_callback *callback,
-                                        enum sender_state *state, struct store_mailbox *out,
-                                        struct failure *why);
+                                        const struct store_caller *caller, const struct id *mailbox,
+                                        const struct delivery_callback *callback, enum sender_state *state,
+                                        struct store_mailbox *out, struct failure *why);
 must_check enum outcome delivery_detach(struct delivery *delivery, const struct id *mailbox, bool forget,
                                         struct failure *why);
 enum sender_state delivery_state(struct delivery *delivery, const struct id *mailbox);

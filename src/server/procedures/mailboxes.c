@@ -45,10 +45,11 @@ enum outcome mailboxes_attach(struct rpc_call *call, const struct id *mailbox, c
     struct delivery_callback callback = {0};
     struct store_mailbox holds = {0};
     enum sender_state state = SENDER_NONE;
+    struct store_caller caller = wire_caller(call);
     enum outcome outcome = callback_in(wire, &callback, why);
 
     if (outcome == OUTCOME_OK)
-        outcome = delivery_attach(service->delivery, call, mailbox, &callback, &state, &holds, why);
+        outcome = delivery_attach(service->delivery, call, &caller, mailbox, &callback, &state, &holds, why);
     if (outcome != OUTCOME_OK || !out)
         return outcome;
     out->waiting = holds.waiting;
@@ -65,7 +66,8 @@ bool_t fsproc_attach_1_svc(fs_attach_args *args, fs_attach_res *result, struct s
 
     memset(result, 0, sizeof *result);
     if (outcome == OUTCOME_OK)
-        outcome = mailboxes_attach(call, &mailbox, &args->callback, &result->fs_attach_res_u.attachment, &why);
+        outcome = mailboxes_attach(call, &mailbox, &args->callback, &result->fs_attach_res_u.attachment,
+                                   &why);
     if (outcome != OUTCOME_OK) {
         memset(result, 0, sizeof *result);
         result->status = wire_failed(call, outcome, &why, &result->fs_attach_res_u.failure.reason);
@@ -86,7 +88,8 @@ bool_t fsproc_detach_1_svc(fs_detach_args *args, fs_done_res *result, struct svc
     return wire_answer_done(call, outcome, &why, result);
 }
 
-static enum outcome events(struct rpc_call *call, const fs_events_args *args, fs_events *out, struct failure *why)
+static enum outcome events(struct rpc_call *call, const fs_events_args *args, fs_events *out,
+                           struct failure *why)
 {
     struct service *service = wire_service(call);
     size_t limit = args->limit == 0 || args->limit > FS_EVENTS_MAX ? FS_EVENTS_MAX : args->limit;
@@ -101,8 +104,8 @@ static enum outcome events(struct rpc_call *call, const fs_events_args *args, fs
     if (outcome == OUTCOME_OK)
         outcome = wire_room(call, limit, sizeof(fs_event), &wire, why);
     if (outcome == OUTCOME_OK)
-        outcome = service->store->acts->mailbox_events(service->store, &mailbox, args->since, rows, limit, &count,
-                                                       &more, why);
+        outcome = service->store->acts->mailbox_events(service->store, &mailbox, args->since, rows, limit,
+                                                       &count, &more, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     out->rows.rows_val = wire;

@@ -213,10 +213,11 @@ static enum outcome faulty_interest_list(struct store *store, const struct id *m
     return FAULTY(store, interest_list, mailbox, cursor, rows, capacity, count, more);
 }
 
-static enum outcome faulty_mailbox_route(struct store *store, const struct id *mailbox, const void *route,
-                                         size_t size, struct store_mailbox *out, struct failure *why)
+static enum outcome faulty_mailbox_route(struct store *store, const struct store_caller *caller,
+                                         const struct id *mailbox, const void *route, size_t size,
+                                         struct store_mailbox *out, struct failure *why)
 {
-    return FAULTY(store, mailbox_route, mailbox, route, size, out);
+    return FAULTY(store, mailbox_route, caller, mailbox, route, size, out);
 }
 
 static enum outcome faulty_mailbox_forget(struct store *store, const struct id *mailbox, struct failure *why)

@@ -346,7 +346,8 @@ struct store_acts {
      * (at most `capacity` of `entries`). EXACT: looking and registering are one
      * act. GLOB: the interest is written first, then looked for; what arrives
      * between is told once, by an event or as present. The mailbox comes into
-     * being here. LIMIT.
+     * being here. LIMIT: of the mailbox, of the caller (whatever mailboxes it uses),
+     * or in all; the failure says which.
      */
     enum outcome (*interest_add)(struct store *store, const struct store_caller *caller,
                                  const struct store_interest_add *add, struct store_entry *entries,
@@ -371,9 +372,11 @@ struct store_acts {
     /*
      * The way back of a mailbox, in bytes that only delivery understands; kept
      * so that it outlives the server. Size 0 takes it away. Makes the mailbox if
-     * there is none. The mailbox becomes due for delivery at once.
+     * there is none, at the caller's expense (LIMIT); with a caller of NULL none is
+     * made. The mailbox becomes due for delivery at once.
      */
-    enum outcome (*mailbox_route)(struct store *store, const struct id *mailbox, const void *route, size_t size,
+    enum outcome (*mailbox_route)(struct store *store, const struct store_caller *caller,
+                                  const struct id *mailbox, const void *route, size_t size,
                                   struct store_mailbox *out, struct failure *why) must_check;
     /* The mailbox, its interests and events are gone. OK if there was none. */
     enum outcome (*mailbox_forget)(struct store *store, const struct id *mailbox, struct failure *why) must_check;
@@ -443,8 +446,10 @@ struct store_limits {
     uint32_t uploads_per_principal;
     uint32_t upload_idle_seconds;
     uint32_t interests;               /* live ones, in all */
+    uint32_t interests_per_principal; /* whoever registers pays */
     uint32_t interests_per_mailbox;
     uint32_t open_globs;              /* globs that begin with a wildcard, in all */
+    uint32_t open_globs_per_principal;
     uint32_t open_globs_per_mailbox;
     uint32_t mailboxes;
     uint32_t mailboxes_per_principal;

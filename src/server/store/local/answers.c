@@ -131,6 +131,6 @@ enum outcome answers_sweep(struct database *db, int64_t before, unsigned limit, 
     }
     scoped_query struct query q = query_on(
         db, "DELETE FROM principal WHERE id IN"
-            " (SELECT id FROM principal WHERE answers = 0 AND mailboxes = 0 LIMIT 100)");
+            " (SELECT id FROM principal WHERE answers = 0 AND mailboxes = 0 AND interests = 0 LIMIT 100)");
     return query_run(&q, why);
 }

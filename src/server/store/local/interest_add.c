@@ -7,6 +7,7 @@
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct adding {
@@ -154,26 +155,64 @@ static enum outcome forget_over(struct database *db, const struct mailbox *mailb
     return query_run(&q, why);
 }
 
-static enum outcome room_for_interest(struct local *local, struct database *db, const struct mailbox *mailbox,
-                                      bool open_glob, struct failure *why)
+/* What counts against a bound: of the mailbox, of the caller, in all. */
+struct room {
+    int64_t interests, open_globs;
+};
+
+/* Who asks is told which bound it was, its number and what helps. */
+static enum outcome room_left(const struct room *taken, const char *whose, uint32_t interests,
+                              uint32_t open_globs, bool open_glob, const char *advice, struct failure *why)
 {
-    const struct store_limits *limits = &local->limits;
-    scoped_query struct query q = query_on(db, "SELECT interests, open_globs FROM store");
+    if (taken->interests >= interests)
+        return failure_set(why, OUTCOME_LIMIT, "%s %u interests at most, and has as many; %s", whose,
+                           interests, advice);
+    if (open_glob && taken->open_globs >= open_globs)
+        return failure_set(why, OUTCOME_LIMIT,
+                           "%s %u interests at most in globs that begin with a wildcard, and has as many; "
+                           "put letters first, or %s",
+                           whose, open_globs, advice);
+    return OUTCOME_OK;
+}
+
+static enum outcome room_taken(struct database *db, int64_t payer, struct room *own, struct room *all,
+                               struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT principal.interests, principal.open_globs, store.interests, store.open_globs"
+            " FROM store JOIN principal ON principal.id = ?");
+    bind_int(&q, payer);
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "the store's own row is missing")
                                          : outcome;
-    int64_t interests = column_int(&q);
-    int64_t open_globs = column_int(&q);
-    if (interests >= limits->interests || mailbox->interests >= limits->interests_per_mailbox)
-        return failure_set(why, OUTCOME_LIMIT, "there are %lld interests already, %u of this mailbox",
-                           (long long)interests, mailbox->interests);
-    if (open_glob &&
-        (open_globs >= limits->open_globs || mailbox->open_globs >= limits->open_globs_per_mailbox))
-        return failure_set(why, OUTCOME_LIMIT,
-                           "there are %lld globs already that begin with a wildcard, %u of this mailbox",
-                           (long long)open_globs, mailbox->open_globs);
-    return forget_over(db, mailbox, limits->interests_per_mailbox, why);
+    own->interests = column_int(&q);
+    own->open_globs = column_int(&q);
+    all->interests = column_int(&q);
+    all->open_globs = column_int(&q);
+    return OUTCOME_OK;
+}
+
+static enum outcome room_for_interest(struct local *local, struct database *db, const struct mailbox *mailbox,
+                                      const char *caller, int64_t payer, bool open_glob, struct failure *why)
+{
+    static const char cancel[] = "cancel some, or wait until they run out";
+    const struct store_limits *limits = &local->limits;
+    const struct room of_mailbox = {mailbox->interests, mailbox->open_globs};
+    struct room own, all;
+    char whose[STORE_PRINCIPAL_SIZE + 32];
+    enum outcome outcome = room_taken(db, payer, &own, &all, why);
+    if (outcome == OUTCOME_OK)
+        outcome = room_left(&of_mailbox, "a mailbox may have", limits->interests_per_mailbox,
+                            limits->open_globs_per_mailbox, open_glob, cancel, why);
+    snprintf(whose, sizeof whose, "%s may have", caller);
+    if (outcome == OUTCOME_OK)
+        outcome = room_left(&own, whose, limits->interests_per_principal, limits->open_globs_per_principal,
+                            open_glob, cancel, why);
+    if (outcome == OUTCOME_OK)
+        outcome = room_left(&all, "the server keeps", limits->interests, limits->open_globs, open_glob,
+                            "try again later", why);
+    return outcome == OUTCOME_OK ? forget_over(db, mailbox, limits->interests_per_mailbox, why) : outcome;
 }
 
 /* Registered long ago (its answer is forgotten)? ABSENT (not described) if not. */
@@ -204,15 +243,19 @@ static enum outcome register_it(struct local *local, struct database *db, const 
 {
     const struct store_interest_add *add = adding->add;
     const char *prefix = adding->glob ? glob_prefix(adding->glob) : NULL;
-    enum outcome outcome = room_for_interest(local, db, mailbox, prefix && !*prefix, why);
+    const char *caller = adding->key.caller->principal;
+    int64_t payer = 0;
+    enum outcome outcome = answers_principal(db, caller, &payer, why);
+    if (outcome == OUTCOME_OK)
+        outcome = room_for_interest(local, db, mailbox, caller, payer, prefix && !*prefix, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (prefix)
         waiters_note_prefix(&local->waiters, prefix);
     int64_t now = timeline_now(&local->time);
     scoped_query struct query q = query_on(
-        db, "INSERT INTO interest (mailbox, interest, pattern, prefix, every, state, ends, seen)"
-            " SELECT ?, ?, ?, ?, ?, 0, ?, arrivals FROM store");
+        db, "INSERT INTO interest (mailbox, interest, pattern, prefix, every, state, ends, principal, seen)"
+            " SELECT ?, ?, ?, ?, ?, 0, ?, ?, arrivals FROM store");
     bind_int(&q, mailbox->row);
     bind_id(&q, &add->interest);
     bind_text(&q, add->pattern);
@@ -222,6 +265,7 @@ static enum outcome register_it(struct local *local, struct database *db, const 
         bind_null(&q);
     bind_int(&q, add->every);
     bind_int(&q, now + timeline_seconds(add->seconds));
+    bind_int(&q, payer);
     adding->made.registered = true;
     adding->made.seconds_left = add->seconds;
     return query_run(&q, why);

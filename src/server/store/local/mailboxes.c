@@ -5,9 +5,6 @@
 #include "server/store/local/local.h"
 #include "server/store/local/notices.h"
 
-/* A mailbox that is only read is touched this often. */
-#define TOUCH_EVERY (3600 * (int64_t)CLOCK_SECOND)
-
 /* ---- rows ---- */
 
 /* ABSENT is not described. */
@@ -46,7 +43,7 @@ static enum outcome touch(struct local *local, struct database *db, int64_t row,
 static enum outcome room_for_mailbox(struct local *local, struct database *db, const char *name,
                                      int64_t *principal, struct failure *why)
 {
-    enum outcome outcome = name ? answers_principal(db, name, principal, why) : OUTCOME_OK;
+    enum outcome outcome = answers_principal(db, name, principal, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     scoped_query struct query q = query_on(
@@ -59,9 +56,14 @@ static enum outcome room_for_mailbox(struct local *local, struct database *db, c
     int64_t all = column_int(&q);
     int64_t own = column_int(&q);
     if (all >= (int64_t)local->limits.mailboxes)
-        return failure_set(why, OUTCOME_LIMIT, "there are %lld mailboxes already", (long long)all);
+        return failure_set(why, OUTCOME_LIMIT,
+                           "the server keeps %u mailboxes at most, and has as many; try again later",
+                           local->limits.mailboxes);
     if (own >= (int64_t)local->limits.mailboxes_per_principal)
-        return failure_set(why, OUTCOME_LIMIT, "%s has %lld mailboxes already", name, (long long)own);
+        return failure_set(
+            why, OUTCOME_LIMIT,
+            "%s may have %u mailboxes at most, and has as many; end some waits, or try again later", name,
+            local->limits.mailboxes_per_principal);
     return OUTCOME_OK;
 }
 
@@ -78,7 +80,7 @@ enum outcome mailbox_make(struct local *local, struct database *db, const struct
         return outcome;
     /* Its numbers begin above those of any that is gone: it may be the same one, made again. */
     scoped_query struct query q = query_on(db, "INSERT INTO mailbox (secret, principal, touched, number)"
-                                               " SELECT ?, nullif(?, 0), ?, numbers FROM store");
+                                               " SELECT ?, ?, ?, numbers FROM store");
     bind_id(&q, secret);
     bind_int(&q, payer);
     bind_int(&q, timeline_now(&local->time));
@@ -141,6 +143,7 @@ enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since, stru
 /* ---- route ---- */
 
 struct routing {
+    const struct store_caller *caller; /* NULL: no mailbox is made */
     const struct id *secret;
     const void *route;
     size_t size;
@@ -152,9 +155,11 @@ static enum outcome route_run(struct local *local, struct database *db, void *ar
 {
     struct routing *routing = argument;
     struct mailbox mailbox;
-    enum outcome outcome = mailbox_make(local, db, routing->secret, NULL, &mailbox, why);
+    enum outcome outcome = routing->caller ? mailbox_make(local, db, routing->secret,
+                                                          routing->caller->principal, &mailbox, why)
+                                           : look_up(db, routing->secret, &mailbox, why);
     if (outcome != OUTCOME_OK)
-        return outcome;
+        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
     routing->row = mailbox.row;
     {
         scoped_query struct query q = query_on(db, "UPDATE mailbox SET route = ? WHERE id = ?");
@@ -177,18 +182,19 @@ static enum outcome route_run(struct local *local, struct database *db, void *ar
     return outcome;
 }
 
-enum outcome local_mailbox_route(struct store *store, const struct id *secret, const void *route, size_t size,
+enum outcome local_mailbox_route(struct store *store, const struct store_caller *caller,
+                                 const struct id *secret, const void *route, size_t size,
                                  struct store_mailbox *out, struct failure *why)
 {
     struct local *local = local_of(store);
     if (size > STORE_ROUTE_SIZE)
         return failure_set(why, OUTCOME_INVALID, "a route of %zu bytes", size);
-    struct routing routing = {.secret = secret, .route = route, .size = size};
+    struct routing routing = {.caller = caller, .secret = secret, .route = route, .size = size};
     enum outcome outcome = writer_do(&local->writer, route_run, &routing, why);
     FAULT_POINT("route-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
-    if (size > 0) {
+    if (size > 0 && routing.row != 0) {
         due_poke(&local->due, routing.row, clock_elapsed(local->clock), true);
         local_wake(local);
     }
@@ -247,7 +253,7 @@ static enum outcome needs_writing(struct local *local, struct database *db, int6
     scoped_query struct query q = query_on(
         db, "SELECT touched < ?1 OR EXISTS (SELECT 1 FROM event WHERE mailbox = ?2 AND number <= ?3)"
             " FROM mailbox WHERE id = ?2");
-    bind_int(&q, timeline_now(&local->time) - TOUCH_EVERY);
+    bind_int(&q, timeline_now(&local->time) - MAILBOX_TOUCH_EVERY);
     bind_int(&q, row);
     bind_int(&q, since > INT64_MAX ? INT64_MAX : (int64_t)since);
     enum outcome outcome = query_row(&q, why);

@@ -11,6 +11,9 @@
 
 struct local;
 
+/* One that is only read is touched this often: it may have been used so much later than its row says. */
+#define MAILBOX_TOUCH_EVERY (3600 * (int64_t)CLOCK_SECOND)
+
 struct mailbox {
     int64_t row;
     uint32_t interests, open_globs, over;
@@ -19,7 +22,7 @@ struct mailbox {
 /* ABSENT (described). */
 must_check enum outcome mailbox_find(struct database *db, const struct id *secret, struct mailbox *out,
                                      struct failure *why);
-/* In a transaction: found or made, and touched. `principal` pays for it; NULL: nobody. LIMIT. */
+/* In a transaction: found or made, and touched. `principal` pays for it. LIMIT. */
 must_check enum outcome mailbox_make(struct local *local, struct database *db, const struct id *secret,
                                      const char *principal, struct mailbox *out, struct failure *why);
 /* In a transaction: it, its interests and events are gone. */
@@ -33,8 +36,9 @@ must_check enum outcome mailbox_read(struct database *db, int64_t row, uint64_t 
                                      struct failure *why);
 
 /* The acts. */
-enum outcome local_mailbox_route(struct store *store, const struct id *mailbox, const void *route,
-                                 size_t size, struct store_mailbox *out, struct failure *why) must_check;
+enum outcome local_mailbox_route(struct store *store, const struct store_caller *caller,
+                                 const struct id *mailbox, const void *route, size_t size,
+                                 struct store_mailbox *out, struct failure *why) must_check;
 enum outcome local_mailbox_forget(struct store *store, const struct id *mailbox, struct failure *why)
     must_check;
 enum outcome local_mailbox_events(struct store *store, const struct id *mailbox, uint64_t since,

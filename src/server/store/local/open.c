@@ -76,6 +76,7 @@ static enum outcome schema_make(struct local *local, struct database *db, struct
     if (outcome == OUTCOME_OK) {
         struct id instance = id_random();
         int64_t wall = clock_wall(local->clock);
+        /* Its time begins at the wall clock of its first day. */
         scoped_query struct query q = query_on(
             db, "INSERT INTO store (only, instance, time_seen, wall_seen) VALUES (1, ?, ?, ?)");
         bind_id(&q, &instance);
@@ -126,15 +127,18 @@ static enum outcome schema_check(struct local *local, struct database *db, const
 
 static enum outcome store_row(struct local *local, struct database *db, struct failure *why)
 {
-    scoped_query struct query q = query_on(db, "SELECT instance, time_seen, wall_seen FROM store");
+    scoped_query struct query q = query_on(
+        db, "SELECT instance, time_seen, wall_seen, elapsed_seen, boot_seen FROM store");
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_CORRUPT, "the store's own row is missing")
                                          : outcome;
     local->instance = column_id(&q);
-    int64_t time_seen = column_int(&q);
-    int64_t wall_seen = column_int(&q);
-    local->time = timeline_start(local->clock, time_seen, wall_seen);
+    struct timeline_mark seen = {.store = column_int(&q)};
+    seen.wall = column_int(&q);
+    seen.elapsed = column_int(&q);
+    seen.boot = (uint64_t)column_int(&q);
+    local->time = timeline_start(local->clock, &seen);
     return OUTCOME_OK;
 }
 
@@ -189,8 +193,8 @@ static unsigned local_capabilities(struct store *store)
     return STORE_CAN_BACKUP | STORE_CAN_REPAIR;
 }
 
-static enum outcome local_backup(struct store *store, const char *target, bool copy,
-                                 struct store_backup *out, struct failure *why)
+static enum outcome local_backup(struct store *store, const char *target, bool copy, struct store_backup *out,
+                                 struct failure *why)
 {
     return store_local_backup(local_of(store)->folder, target, copy, out, why);
 }
@@ -288,8 +292,9 @@ static struct local *local_new(const struct store_local_options *options)
 static enum outcome local_start(struct local *local, const char *folder, bool existing, struct failure *why)
 {
     if (existing && access(local->database_path, F_OK) < 0)
-        return errno == ENOENT ? failure_set(why, OUTCOME_ABSENT, "there is no store in %s", folder)
-                               : failure_system(why, OUTCOME_LOCAL, errno, "look at %s", local->database_path);
+        return errno == ENOENT
+                   ? failure_set(why, OUTCOME_ABSENT, "there is no store in %s", folder)
+                   : failure_system(why, OUTCOME_LOCAL, errno, "look at %s", local->database_path);
     enum outcome outcome = disk_make_folder(folder, 0700, why);
     if (outcome != OUTCOME_OK)
         return outcome;

@@ -10,12 +10,39 @@
  * Counters that limits are held against are kept by triggers, so that they are
  * right whatever act changes a row, and are undone with it.
  */
+/* Waiting ones count for the store, the mailbox and who pays; those that are over for the first two. */
+#define INTEREST_COUNT(sign, row)                                                           \
+    "UPDATE store SET interests = interests " sign " 1,"                                    \
+    "  open_globs = open_globs " sign " (" row ".prefix IS '');"                            \
+    "UPDATE mailbox SET interests = interests " sign " 1,"                                  \
+    "  open_globs = open_globs " sign " (" row ".prefix IS '') WHERE id = " row ".mailbox;" \
+    "UPDATE principal SET interests = interests " sign " 1,"                                \
+    "  open_globs = open_globs " sign " (" row ".prefix IS '') WHERE id = " row ".principal;"
+#define INTEREST_OVER(sign, row)               \
+    "UPDATE store SET over = over " sign " 1;" \
+    "UPDATE mailbox SET over = over " sign " 1 WHERE id = " row ".mailbox;"
+#define INTEREST_COUNTERS                                                                                    \
+    "CREATE TRIGGER interest_made AFTER INSERT ON interest BEGIN " INTEREST_COUNT(                           \
+        "+", "new") " END;"                                                                                  \
+                    "CREATE TRIGGER interest_done AFTER UPDATE OF state ON interest"                         \
+                    "  WHEN old.state = 0 AND new.state <> 0 BEGIN " INTEREST_COUNT("-", "new")              \
+                        INTEREST_OVER(                                                                       \
+                            "+", "new") " END;"                                                              \
+                                        "CREATE TRIGGER interest_dropped AFTER DELETE ON interest WHEN "     \
+                                        "old.state = 0 BEGIN " INTEREST_COUNT(                               \
+                                            "-", "old") " END;"                                              \
+                                                        "CREATE TRIGGER interest_forgotten AFTER DELETE ON " \
+                                                        "interest WHEN old.state <> 0 BEGIN " INTEREST_OVER( \
+                                                            "-", "old") " END;"
+#define PRINCIPAL_UNUSED \
+    "CREATE INDEX principal_unused ON principal (id) WHERE answers = 0 AND mailboxes = 0 AND interests = 0;"
+
 const char schema_text[] =
     /* The store itself, one row: who it is, where its time line stood, counters. */
     "CREATE TABLE store ("
     "  only INTEGER PRIMARY KEY CHECK (only = 1),"
     "  instance BLOB NOT NULL,"
-    "  time_seen INTEGER NOT NULL,"          /* store time and wall clock, read together: */
+    "  time_seen INTEGER NOT NULL,"          /* all clocks, read together (timeline.h): */
     "  wall_seen INTEGER NOT NULL,"          /* the next open goes on from here */
     "  arrivals INTEGER NOT NULL DEFAULT 0," /* number of the newest arrival; grows */
     "  numbers INTEGER NOT NULL DEFAULT 0,"  /* highest event number of any mailbox that is gone */
@@ -26,7 +53,9 @@ const char schema_text[] =
     "  open_globs INTEGER NOT NULL DEFAULT 0," /* of these, globs that begin with a wildcard */
     "  over INTEGER NOT NULL DEFAULT 0,"       /* interests met or run out, remembered for a while */
     "  mailboxes INTEGER NOT NULL DEFAULT 0,"
-    "  events INTEGER NOT NULL DEFAULT 0"
+    "  events INTEGER NOT NULL DEFAULT 0,"
+    "  elapsed_seen INTEGER NOT NULL DEFAULT 0,"
+    "  boot_seen INTEGER NOT NULL DEFAULT 0" /* 0: elapsed_seen means nothing */
     ") STRICT;"
 
     /* ---- files ---- */
@@ -95,9 +124,10 @@ const char schema_text[] =
     "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
     "  name TEXT NOT NULL UNIQUE,"
     "  answers INTEGER NOT NULL DEFAULT 0,"
-    "  mailboxes INTEGER NOT NULL DEFAULT 0"
-    ") STRICT;"
-    "CREATE INDEX principal_unused ON principal (id) WHERE answers = 0 AND mailboxes = 0;"
+    "  mailboxes INTEGER NOT NULL DEFAULT 0,"
+    "  interests INTEGER NOT NULL DEFAULT 0," /* waiting ones */
+    "  open_globs INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;" PRINCIPAL_UNUSED
 
     /* What an act was answered, for those who ask again. In the order of time. */
     "CREATE TABLE answer ("
@@ -155,30 +185,13 @@ const char schema_text[] =
     "  seen INTEGER NOT NULL,"
     "  arrivals INTEGER NOT NULL DEFAULT 0,"
     "  event INTEGER NOT NULL DEFAULT 0," /* number of the event that met it */
+    "  principal INTEGER,"                /* who registered it, and pays; NULL: nobody in particular */
     "  UNIQUE (mailbox, interest)"
     ") STRICT;"
     "CREATE INDEX interest_exact ON interest (pattern) WHERE state = 0 AND prefix IS NULL;"
     "CREATE INDEX interest_prefix ON interest (prefix) WHERE state = 0 AND prefix IS NOT NULL;"
     "CREATE INDEX interest_ends ON interest (ends) WHERE state = 0;"
-    "CREATE INDEX interest_over ON interest (ends) WHERE state <> 0;"
-    "CREATE TRIGGER interest_made AFTER INSERT ON interest BEGIN"
-    "  UPDATE store SET interests = interests + 1, open_globs = open_globs + (new.prefix IS '');"
-    "  UPDATE mailbox SET interests = interests + 1, open_globs = open_globs + (new.prefix IS '')"
-    "    WHERE id = new.mailbox; END;"
-    "CREATE TRIGGER interest_done AFTER UPDATE OF state ON interest WHEN old.state = 0 AND new.state <> 0 "
-    "BEGIN"
-    "  UPDATE store SET interests = interests - 1, open_globs = open_globs - (new.prefix IS ''), over = over "
-    "+ 1;"
-    "  UPDATE mailbox SET interests = interests - 1, open_globs = open_globs - (new.prefix IS ''), over = "
-    "over + 1"
-    "    WHERE id = new.mailbox; END;"
-    "CREATE TRIGGER interest_dropped AFTER DELETE ON interest WHEN old.state = 0 BEGIN"
-    "  UPDATE store SET interests = interests - 1, open_globs = open_globs - (old.prefix IS '');"
-    "  UPDATE mailbox SET interests = interests - 1, open_globs = open_globs - (old.prefix IS '')"
-    "    WHERE id = old.mailbox; END;"
-    "CREATE TRIGGER interest_forgotten AFTER DELETE ON interest WHEN old.state <> 0 BEGIN"
-    "  UPDATE store SET over = over - 1;"
-    "  UPDATE mailbox SET over = over - 1 WHERE id = old.mailbox; END;"
+    "CREATE INDEX interest_over ON interest (ends) WHERE state <> 0;" INTEREST_COUNTERS
 
     /*
      * Arrivals that somebody may wait for, as long as they are pending (the
@@ -223,8 +236,22 @@ const char schema_text[] =
     "  UPDATE arrival SET uses = uses - 1 WHERE id = old.arrival;"
     "  DELETE FROM arrival WHERE id = old.arrival AND uses = 0 AND pending = 0; END;";
 
-/* None yet: there has been one form. */
-const struct schema_step schema_steps[] = {{0, NULL}};
+/* The clocks' marks; and interests are charged to who registers them, up to then to who made the mailbox. */
+static const char from_1[] =
+    "ALTER TABLE store ADD COLUMN elapsed_seen INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE store ADD COLUMN boot_seen INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE principal ADD COLUMN interests INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE principal ADD COLUMN open_globs INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX principal_unused;" PRINCIPAL_UNUSED "ALTER TABLE interest ADD COLUMN principal INTEGER;"
+    "UPDATE interest SET principal = (SELECT principal FROM mailbox WHERE id = interest.mailbox);"
+    "UPDATE principal SET"
+    "  interests = (SELECT count(*) FROM interest WHERE principal = principal.id AND state = 0),"
+    "  open_globs = (SELECT count(*) FROM interest"
+    "    WHERE principal = principal.id AND state = 0 AND prefix = '');"
+    "DROP TRIGGER interest_made; DROP TRIGGER interest_done;"
+    "DROP TRIGGER interest_dropped; DROP TRIGGER interest_forgotten;" INTEREST_COUNTERS;
+
+const struct schema_step schema_steps[] = {{1, from_1}, {0, NULL}};
 
 static enum outcome upgrade_one(struct database *db, const struct schema_step *step, struct failure *why)
 {
@@ -250,7 +277,8 @@ enum outcome schema_upgrade(struct database *db, const struct schema_step *steps
         while (step->text && step->from != version)
             step++;
         if (!step->text)
-            return failure_set(why, OUTCOME_CORRUPT, "the store's form %d is none that a release had", version);
+            return failure_set(why, OUTCOME_CORRUPT, "the store's form %d is none that a release had",
+                               version);
         outcome = upgrade_one(db, step, why);
     }
     return outcome;

@@ -2,9 +2,17 @@
  * timeline: the store's own time, in which everything that runs out is written.
  *
  * While the store is open it counts on clock_elapsed, so that no step of the
- * wall clock makes anything expire early or late. Over a restart the wall clock
- * counts, as the difference since it was last seen, and never backwards: what
- * was left then is the most that is left now.
+ * wall clock makes anything expire early or late. What it reads is marked in the
+ * database now and then, together with the machine's clocks, and the next open
+ * goes on from the last mark:
+ *
+ *   - on the same run of the machine by clock_elapsed: it went on counting, and
+ *     whatever became of the wall clock meanwhile does not matter;
+ *   - after the machine started anew by the wall clock, the only one that went
+ *     on, and never backwards: what was left then is the most that is left now.
+ *
+ * For the second case the mark must not be older than a step of the wall clock:
+ * timeline_is_stale says when a new one is due.
  *
  * Set once at open, then read by any thread.
  */
@@ -12,24 +20,27 @@
 
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct timeline {
     const struct clock *clock;
+    uint64_t boot;
     int64_t base_store;   /* store time at open */
     int64_t base_elapsed; /* clock_elapsed at open */
 };
 
-/* A new store begins at the wall clock of its first day. */
-static inline struct timeline timeline_start(const struct clock *clock, int64_t store_seen, int64_t wall_seen)
-{
-    int64_t passed = clock_wall(clock) - wall_seen;
-    return (struct timeline){
-        .clock = clock,
-        .base_store = store_seen + (passed > 0 ? passed : 0),
-        .base_elapsed = clock_elapsed(clock),
-    };
-}
+/* All clocks, read together. */
+struct timeline_mark {
+    int64_t store, wall, elapsed;
+    uint64_t boot; /* 0: not known; elapsed means nothing then */
+};
+
+struct timeline timeline_start(const struct clock *clock, const struct timeline_mark *seen);
+struct timeline_mark timeline_mark(const struct timeline *timeline);
+
+/* Whether the last mark is too old, or the wall clock was set since then. */
+bool timeline_is_stale(const struct timeline_mark *last, const struct timeline_mark *now);
 
 static inline int64_t timeline_now(const struct timeline *timeline)
 {

@@ -8,9 +8,6 @@
 
 enum { BATCH_MAX = 512 };
 
-/* How often the time is written down while nothing else is. */
-#define TIME_WRITTEN_EVERY (60 * (int64_t)CLOCK_SECOND)
-
 /* Acts of one caller, who waits. */
 struct writer_request {
     struct writer_request *next;
@@ -53,18 +50,21 @@ static enum outcome writer_run_one(struct writer *writer, struct writer_act *act
 }
 
 /* So that the next open knows how long the store was closed. */
-static enum outcome writer_note_time(struct writer *writer, bool changed, struct failure *why)
+static enum outcome writer_note_time(struct writer *writer, bool changed, struct timeline_mark *mark,
+                                     struct failure *why)
 {
-    int64_t now = timeline_now(writer->time);
-    if (!changed && now - writer->time_written < TIME_WRITTEN_EVERY)
+    *mark = timeline_mark(writer->time);
+    if (!changed && !timeline_is_stale(&writer->mark, mark)) {
+        *mark = writer->mark;
         return OUTCOME_OK;
-    scoped_query struct query q = query_on(writer->db, "UPDATE store SET time_seen = ?, wall_seen = ?");
-    bind_int(&q, now);
-    bind_int(&q, clock_wall(writer->time->clock));
-    enum outcome outcome = query_run(&q, why);
-    if (outcome == OUTCOME_OK)
-        writer->time_written = now;
-    return outcome;
+    }
+    scoped_query struct query q = query_on(
+        writer->db, "UPDATE store SET time_seen = ?, wall_seen = ?, elapsed_seen = ?, boot_seen = ?");
+    bind_int(&q, mark->store);
+    bind_int(&q, mark->wall);
+    bind_int(&q, mark->elapsed);
+    bind_int(&q, (int64_t)mark->boot);
+    return query_run(&q, why);
 }
 
 static enum outcome writer_run_all(struct writer *writer, const struct writer_request *request,
@@ -84,13 +84,16 @@ static enum outcome writer_transaction(struct writer *writer, struct writer_requ
     for (struct writer_request *request = batch; request && outcome == OUTCOME_OK; request = request->next)
         outcome = writer_run_all(writer, request, why);
     bool changed = database_changes(writer->db) != before;
+    struct timeline_mark mark;
     if (outcome == OUTCOME_OK)
-        outcome = writer_note_time(writer, changed, why);
+        outcome = writer_note_time(writer, changed, &mark, why);
     FAULT_POINT("writer-before-commit");
     if (outcome == OUTCOME_OK)
         outcome = database_commit(writer->db, why);
     else
         database_rollback(writer->db);
+    if (outcome == OUTCOME_OK)
+        writer->mark = mark;
     if (outcome == OUTCOME_OK && changed)
         atomic_fetch_add(&writer->commits, 1);
     return outcome;
@@ -156,6 +159,19 @@ enum outcome writer_start(struct writer *writer, struct local *local, const stru
     return failure_system(why, OUTCOME_UNAVAILABLE, error, "the store's writer thread");
 }
 
+/* What happens between the last act and the end counts, too. The thread is gone: the database is ours. */
+static void writer_last_mark(struct writer *writer)
+{
+    struct timeline_mark mark;
+    enum outcome outcome = database_begin(writer->db, NULL);
+    if (outcome == OUTCOME_OK)
+        outcome = writer_note_time(writer, true, &mark, NULL);
+    if (outcome == OUTCOME_OK)
+        outcome = database_commit(writer->db, NULL);
+    if (outcome != OUTCOME_OK)
+        database_rollback(writer->db); /* then the mark is a little older */
+}
+
 void writer_stop(struct writer *writer)
 {
     if (!writer->started)
@@ -165,6 +181,7 @@ void writer_stop(struct writer *writer)
     pthread_cond_signal(&writer->wake);
     pthread_mutex_unlock(&writer->mutex);
     pthread_join(writer->thread, NULL);
+    writer_last_mark(writer);
     writer->db = database_close(writer->db);
     pthread_cond_destroy(&writer->wake);
     pthread_mutex_destroy(&writer->mutex);

@@ -52,8 +52,8 @@ struct writer {
     struct local *local;
     struct database *db; /* the thread's, once started */
     const struct timeline *time;
-    struct readers *readers; /* who must be out of the way now and then */
-    int64_t time_written;    /* store time last written down */
+    struct readers *readers;   /* who must be out of the way now and then */
+    struct timeline_mark mark; /* the time as last written down; the writer's own */
     pthread_t thread;
     bool started;
     _Atomic uint64_t commits; /* transactions that changed something */

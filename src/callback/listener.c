@@ -1,5 +1,6 @@
 #include "callback/listener.h"
 
+#include "base/fault.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/scoped.h"
@@ -311,6 +312,7 @@ bool_t fscbproc_notify_1_svc(fs_notify_args *args, fs_notify *result, struct svc
         svcerr_auth(request->rq_xprt, AUTH_BADCRED);
         return FALSE;
     }
+    FAULT_POINT("notice-received");
     u_int count = args->rows.rows_len;
     scoped_free struct event *events = count > 0 ? take_events(args) : NULL;
     if (events)

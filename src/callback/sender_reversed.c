@@ -1,5 +1,6 @@
 #include "callback/sender_inside.h"
 
+#include "base/fault.h"
 #include "base/scoped.h"
 
 #include <stdlib.h>
@@ -142,6 +143,7 @@ void reversed_send_all(struct sender *sender)
             outcome = rpc_server_call(sender->options.server, reversal.connection, FSCBPROC_NOTIFY,
                                       (xdrproc_t)xdr_notify_arguments, &reversal.arguments,
                                       sender->options.limits.call_ms, take_answer, reversal.call, NULL);
+        FAULT_POINT("notice-reversed");
         if (outcome != OUTCOME_OK)
             refuse(sender, &reversal, outcome);
     }

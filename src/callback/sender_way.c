@@ -1,5 +1,6 @@
 #include "callback/sender_inside.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "callback/sender_lookup.h"
 #include "rpc/backoff.h"
@@ -219,6 +220,7 @@ static void tell(struct sender *sender, struct sender_mailbox *mailbox)
     enter(sender, mailbox, WAY_TELLING, sender->options.limits.call_ms);
     enum outcome outcome = dial_call(mailbox->dial, &target, (xdrproc_t)xdr_notify_arguments, &arguments,
                                      batch->size + NOTIFY_OVERHEAD, &why);
+    FAULT_POINT("notice-dialled");
     if (outcome != OUTCOME_OK)
         fail_way(sender, mailbox, outcome, &why);
 }
@@ -301,6 +303,7 @@ static void take_proof(struct sender *sender, struct sender_mailbox *mailbox, st
         fail_way(sender, mailbox, outcome, &why);
         return;
     }
+    FAULT_POINT("way-proved");
     mailbox->phase = WAY_READY;
     mailbox->proved = mailbox->settled = mailbox->fresh = true;
     mailbox->failures = 0;
@@ -316,6 +319,7 @@ static void take_acknowledgement(struct sender *sender, struct sender_mailbox *m
         fail_way(sender, mailbox, outcome, &why);
         return;
     }
+    FAULT_POINT("notice-accepted");
     /* DENIED: the right program, but this mailbox is nobody's there any more. */
     mailbox->phase = WAY_READY;
     mailbox->fresh = false;

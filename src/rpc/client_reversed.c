@@ -1,6 +1,7 @@
 #include "rpc/client_inside.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 #include "rpc/page.h"
 
@@ -93,6 +94,7 @@ static void *serve(void *argument)
         struct record *reply = page_serve(&reversed->page, &caller, &request, record);
         if (reply)
             send_reply(reversed->client, reply);
+        FAULT_POINT("reversed-answered");
         record_free(record);
     }
     return NULL;

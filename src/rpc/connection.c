@@ -1,5 +1,6 @@
 #include "rpc/connection.h"
 
+#include "base/fault.h"
 #include "base/scoped.h"
 #include "rpc/engine.h"
 
@@ -225,6 +226,7 @@ static void flush(struct connection *connection)
         account(connection, (size_t)sent);
         if ((size_t)sent < total)
             break;
+        FAULT_POINT("reply-sent");
     }
     connection->flushing = false;
     if (connection->closed)

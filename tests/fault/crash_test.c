@@ -27,6 +27,9 @@ enum { NAMES_MAX = 128, NAME_ROOM = 64, PASSED_WITHIN_MS = 20000, PASSES = 4 };
 static char names[NAMES_MAX][NAME_ROOM];
 static unsigned names_count;
 
+/* Of clients: notices_crash_test.c passes it; what it stands in is a part of the server, too. */
+static const char clients_place[] = "reversed-answered";
+
 /* The server's own list. */
 static int list_names(void **state)
 {
@@ -38,7 +41,7 @@ static int list_names(void **state)
     assert_non_null(list);
     while (names_count < NAMES_MAX && fgets(names[names_count], NAME_ROOM, list)) {
         names[names_count][strcspn(names[names_count], "\n")] = '\0';
-        names_count++;
+        names_count += strcmp(names[names_count], clients_place) != 0;
     }
     return pclose(list);
 }

@@ -1,6 +1,7 @@
 #include "fault/dropper.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -187,7 +188,7 @@ struct dropper *dropper_between(const struct dropper_way *way)
     pthread_mutex_init(&dropper->lock, NULL);
     dropper->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (bind(dropper->fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(dropper->fd, CONNECTIONS_MAX) != 0 || pipe(dropper->stop) != 0 ||
+        listen(dropper->fd, CONNECTIONS_MAX) != 0 || pipe2(dropper->stop, O_CLOEXEC) != 0 ||
         getsockname(dropper->fd, (struct sockaddr *)&address, &size) != 0 ||
         pthread_create(&dropper->thread, NULL, dropper_run, dropper) != 0)
         abort();

@@ -163,7 +163,11 @@ void listener_begin(struct listener *listener, struct world *world, unsigned num
                                   .number = number,
                                   .dice = dice_of(world->seed, 100 + number)};
     pthread_mutex_init(&listener->lock, NULL);
-    listener->session = world_session(world, who, PATIENCE_SECONDS);
+    if (number % 2 == 1)
+        listener->relay = dropper_between(
+            &(struct dropper_way){.target_port = world->server.port, .from = "127.0.0.2"});
+    listener->session = world_session_by(
+        world, listener->relay ? dropper_address(listener->relay) : world->server.tcp, who, PATIENCE_SECONDS);
     struct fileshare_register what = {.pattern = pattern,
                                       .glob = true,
                                       .every = true,
@@ -181,6 +185,7 @@ void listener_end(struct listener *listener)
 {
     pthread_join(listener->thread, NULL);
     fileshare_close(listener->session);
+    dropper_free(listener->relay);
     pthread_mutex_destroy(&listener->lock);
     roll_fini(&listener->told);
     roll_fini(&listener->interests);

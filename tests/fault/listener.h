@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "fault/dropper.h"
 #include "fault/roll.h"
 #include "fault/world.h"
 #include "fault/writer.h"
@@ -24,6 +25,7 @@ struct listener {
     unsigned number;
     pthread_t thread;
     struct dice dice;
+    struct dropper *relay;     /* with an odd number: its dial-back fails, and reversed calls tell it all */
     struct fileshare *session; /* holds the mailbox */
     struct fileshare_id every; /* the interest in all that the writer makes */
     unsigned serial;

@@ -82,14 +82,15 @@ void world_wrong(struct world *world, const char *format, ...)
     fprintf(stderr, "WRONG after %lu kills: %s\n", world->kills, line);
 }
 
-struct fileshare *world_session(struct world *world, const char *who, unsigned retry_seconds)
+struct fileshare *world_session_by(struct world *world, const char *address, const char *who,
+                                   unsigned retry_seconds)
 {
     char state[128];
     struct fileshare *session = NULL;
     struct fileshare_error error = {0};
     snprintf(state, sizeof state, "%s/%s", world->server.folder, who);
     struct fileshare_options options = {
-        .server = world->server.tcp,
+        .server = address,
         .software = "fault test",
         .retry_seconds = retry_seconds,
         .without_rpcbind = true,
@@ -98,6 +99,11 @@ struct fileshare *world_session(struct world *world, const char *who, unsigned r
     if (fileshare_open(&options, &session, &error) != FILESHARE_OK)
         world_wrong(world, "%s gets no session: %s", who, error.text);
     return session;
+}
+
+struct fileshare *world_session(struct world *world, const char *who, unsigned retry_seconds)
+{
+    return world_session_by(world, world->server.tcp, who, retry_seconds);
 }
 
 /* A file of memory alone, at its start. */

@@ -50,6 +50,9 @@ void world_wrong(struct world *world, const char *format, ...) __attribute__((fo
 
 /* A session of an actor whose mailboxes are its own; NULL was written down. */
 struct fileshare *world_session(struct world *world, const char *who, unsigned retry_seconds);
+/* The same, by a relay's address. */
+struct fileshare *world_session_by(struct world *world, const char *address, const char *who,
+                                   unsigned retry_seconds);
 
 /* Uploads `size` bytes that depend on `serial`; their digest is compared with what the server says. */
 enum fileshare_status world_put(struct world *world, struct fileshare *session, const char *name, size_t size,

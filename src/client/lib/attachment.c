@@ -1,5 +1,6 @@
 #include "client/lib/attachment.h"
 
+#include "base/fault.h"
 #include "client/lib/keeper.h"
 #include "client/lib/mailbox.h"
 #include "client/lib/session.h"
@@ -23,8 +24,11 @@ static bool show(void *context, const struct event *event, const char *route)
         if (!attachment->handler(attachment->context, &shown))
             return false;
         attachment->shown = event->number;
+        FAULT_POINT("event-shown");
     }
-    return mailbox_record(&attachment->mailbox, event->number, NULL) == OUTCOME_OK;
+    bool recorded = mailbox_record(&attachment->mailbox, event->number, NULL) == OUTCOME_OK;
+    FAULT_POINT("event-recorded");
+    return recorded;
 }
 
 static void attachment_free(struct attachment *attachment)

@@ -1,6 +1,7 @@
 #include "client/lib/keeper.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 #include "callback/listener.h"
 #include "client/lib/session.h"
@@ -232,6 +233,7 @@ static enum outcome attach(struct keeper *keeper, fs_attachment *out, struct fai
     struct session_call call = SESSION_CALL(FSPROC_ATTACH, fs_attach_args, &args, fs_attach_res, &res);
     keeper->generation = keeper->session.generation;
     outcome = session_try(&keeper->session, &call, why);
+    FAULT_POINT("mailbox-attached");
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_attach_res_u.failure.reason,
                                     "cannot take the mailbox", why);
@@ -282,6 +284,7 @@ static enum outcome pull(struct keeper *keeper, struct failure *why)
         fs_events_res res = {0};
         struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
         outcome = call_attached(keeper, &call, why);
+        FAULT_POINT("events-pulled");
         if (outcome == OUTCOME_OK)
             outcome = translate_outcome(res.status, &res.fs_events_res_u.failure.reason,
                                         "cannot ask for events", why);
@@ -519,6 +522,7 @@ static void withdraw(struct keeper *keeper)
     struct session_call call = SESSION_CALL(FSPROC_DETACH, fs_detach_args, &args, fs_done_res, &res);
     enum outcome ignored = session_try(session, &call, NULL);
     (void)ignored;
+    FAULT_POINT("mailbox-detached");
     session_call_end(&call);
 }
 

@@ -1,6 +1,7 @@
 #include "client/lib/mailbox.h"
 
 #include "base/disk.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 
 #include <errno.h>
@@ -105,6 +106,7 @@ static enum outcome make(int folder_fd, const char *folder, const char *leaf, st
     enum outcome outcome = write_new(fd, folder, why);
     if (outcome == OUTCOME_OK && linkat(folder_fd, temporary, folder_fd, leaf, 0) != 0 && errno != EEXIST)
         outcome = failure_system(why, OUTCOME_LOCAL, errno, "cannot make a mailbox in \"%s\"", folder);
+    FAULT_POINT("mailbox-linked");
     unlinkat(folder_fd, temporary, 0);
     return outcome == OUTCOME_OK ? disk_sync_folder(folder_fd, folder, why) : outcome;
 }
@@ -200,6 +202,7 @@ enum outcome mailbox_record(struct mailbox *mailbox, uint64_t number, struct fai
                                          SLOT_AT + (uint64_t)mailbox->slot * SLOT_SIZE, mailbox->path, why);
     if (outcome != OUTCOME_OK)
         return outcome;
+    FAULT_POINT("mailbox-written");
     if (fdatasync(mailbox->fd) != 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot write \"%s\"", mailbox->path);
     mailbox->shown = number;

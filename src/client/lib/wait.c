@@ -8,6 +8,7 @@
  * by that the tally leaves out.
  */
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 #include "client/lib/keeper.h"
 #include "client/lib/names.h"
@@ -60,8 +61,10 @@ static enum outcome tell(struct waiting *waiting, size_t pattern, const struct f
     if (waiting->ended)
         return OUTCOME_OK;
     enum outcome outcome = tally_take(&waiting->tally, pattern, &version, &counts, why);
+    FAULT_POINT("arrival-heard");
     if (outcome == OUTCOME_OK && counts && !waiting->wait->arrived(waiting->wait->context, event))
         waiting->ended = true;
+    FAULT_POINT("arrival-told");
     return outcome;
 }
 
@@ -230,6 +233,7 @@ static enum outcome enroll(struct waiting *waiting, size_t pattern, struct failu
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_register_res_u.failure.reason,
                                     names_subject(wait->patterns[pattern], subject), why);
+    FAULT_POINT("interest-made");
     if (outcome == OUTCOME_OK) {
         more = res.fs_register_res_u.registration.more;
         outcome = take_registration(waiting, pattern, &res.fs_register_res_u.registration, why);
@@ -387,6 +391,7 @@ static void forget_mailbox(struct waiting *waiting)
     /* Unheard, the server drops it all when the interests run out. */
     enum outcome ignored = session_call(waiting->session, &call, NULL);
     (void)ignored;
+    FAULT_POINT("mailbox-forgotten");
     session_call_end(&call);
 }
 

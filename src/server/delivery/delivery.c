@@ -1,5 +1,6 @@
 #include "server/delivery/delivery_inside.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/scoped.h"
 #include "server/delivery/route.h"
@@ -108,6 +109,7 @@ static void dispatch(struct delivery *delivery, const struct store_claim *claim)
     for (size_t i = 0; i < claim->count; i++)
         delivery_event(&delivery->claimed[i], &delivery->events[i]);
     struct failure why;
+    FAULT_POINT("notice-claimed");
     enum outcome outcome = prepare_route(delivery, claim, &why);
     if (outcome == OUTCOME_OK)
         outcome = sender_deliver(delivery->sender, &claim->mailbox, index, delivery->events, claim->count,

@@ -153,10 +153,11 @@ static void notices_outlive_a_restart(void **state)
     assert_ok(claim(s, &c, found, 8, NULL));
     assert_int_equal(c.count, 1);
     fan_out(s);
-    done(s, &c, c.newest);
+    uint64_t before = c.newest;
+    done(s, &c, before);
     assert_ok(claim(s, &c, found, 8, NULL));
     assert_int_equal(c.count, 1);
-    assert_int_equal(found[0].number, 2);
+    assert_true(found[0].number > before);
     assert_int_equal(found[0].entry.size, strlen("not yet told"));
 }
 
@@ -201,13 +202,14 @@ static void overflow(void **state)
         arrive(s, "f");
     assert_int_equal(events(s, &box, 0, found, 8, &more), 4);
     assert_int_equal(found[0].kind, STORE_ARRIVED);
+    uint64_t fourth = found[3].number;
     for (int i = 0; i < 6; i++)
         arrive(s, "f");
     size_t count = events(s, &box, 0, found, 8, &more);
     assert_true(count <= 5);
     assert_int_equal(found[0].kind, STORE_DROPPED);
     assert_int_equal(found[0].dropped + count - 1, 10);
-    assert_int_equal(found[count - 1].number, 10);
+    assert_true(found[count - 1].number >= fourth + 6);
     for (size_t i = 1; i < count; i++) {
         assert_int_equal(found[i].kind, STORE_ARRIVED);
         assert_true(found[i].number > found[i - 1].number);

@@ -312,16 +312,17 @@ static void old_answers_and_events_go(void **state)
     if (!s->plan.after)
         assert_true(gone.answers >= 4);
     assert_int_equal(events(s, &box, 0, found, 4, &more), 2);
+    uint64_t last = found[1].number;
     step(s, 11);
     sweep(s, &gone, NULL);
     assert_int_equal(events(s, &box, 0, found, 4, &more), 1);
     assert_int_equal(found[0].kind, STORE_DROPPED);
     assert_int_equal(found[0].dropped, 2);
-    assert_int_equal(found[0].number, 2);
+    assert_int_equal(found[0].number, last);
     /* once nothing waits in it, a mailbox goes too */
     step(s, 80 * 24 * 3600);
     sweep(s, NULL, NULL);
-    events(s, &box, 1000, found, 4, &more);
+    events(s, &box, last, found, 4, &more);
     step(s, 25 * 3600);
     sweep(s, NULL, NULL);
     step(s, 25 * 3600);

@@ -484,8 +484,8 @@ must_check enum outcome store_local_open(const struct store_local_options *optio
  * or an empty folder: all files as they were at one moment, with interests,
  * mailboxes and events; without uploads on their way and replaced versions.
  * Content is linked where both are on one file system, unless `copy`. `target` is
- * there as a whole, durable, or not at all, and is a store. Event numbers in it
- * leave a gap, so that none that a client saw after the backup comes twice.
+ * there as a whole, durable, or not at all, and is a store. Of a store opened
+ * again, a backup or not, event numbers leave a gap, so that none comes twice.
  * ABSENT: no store there. EXISTS. CORRUPT: content is missing. INVALID: the store
  * is of another release. UNAVAILABLE, NOSPACE, LOCAL.
  */

@@ -1,17 +1,20 @@
 /*
- * A backup of a store, served by another process or not: it takes no lock and
- * asks nobody.
+ * A backup of a store, served by another process or not: it keeps no call
+ * waiting.
  *
  * The database first, by VACUUM INTO: one moment of it. Then the content that
  * this moment names. Content never changes, and what is replaced or removed
- * meanwhile stays for kept_seconds; what goes before it was taken shows as
- * missing, while no entry of the living database names it any more: then the
+ * meanwhile is not swept while the backup holds the store's pin (pin.h). Should
+ * it not get the pin, or the disk get full, then what goes before it was taken
+ * shows as missing, while no entry of the living database names it any more: the
  * database is taken once more, and only what is new since. All of it is made
  * beside the target and becomes it by one rename.
  */
 #include "base/disk.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 #include "server/store/local/local.h"
+#include "server/store/local/pin.h"
 #include "server/store/local/schema.h"
 
 #include <errno.h>
@@ -27,7 +30,7 @@ struct backup {
     bool copy;
     struct database *source;
     struct blobs from, to;
-    int from_fd, to_fd;
+    int from_fd, to_fd, pin_fd;
     char *target;    /* without slashes at its end */
     char *work;      /* the folder in the making; NULL once it is the target, or not yet made */
     char *work_path; /* its database */
@@ -49,6 +52,7 @@ static void backup_fini(struct backup *backup)
     blobs_fini(&backup->to);
     scoped_fd_at(&backup->from_fd);
     scoped_fd_at(&backup->to_fd);
+    scoped_fd_at(&backup->pin_fd); /* lets go */
     if (backup->work)
         nftw(backup->work, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     free(backup->work);
@@ -145,9 +149,8 @@ static enum outcome make_work(struct backup *backup, const char *target, struct 
 
 /*
  * What a restored store could not keep its word about goes: uploads' bytes and
- * replaced versions stay behind. Numbers go up, beyond what the living store
- * may give to events from now on: clients that saw those would not ask for others of
- * these numbers.
+ * replaced versions stay behind. (That events' numbers come but once is the
+ * affair of whoever opens it.)
  */
 static const char strip[] = "BEGIN IMMEDIATE;"
                             "DELETE FROM upload;"
@@ -155,8 +158,6 @@ static const char strip[] = "BEGIN IMMEDIATE;"
                             "  (SELECT count(*) FROM kept WHERE kept.content = content.id);"
                             "DELETE FROM kept;"
                             "DELETE FROM content WHERE uses <= 0;"
-                            "UPDATE mailbox SET number = number + 4294967296;"
-                            "UPDATE store SET numbers = numbers + 4294967296;"
                             "COMMIT;";
 
 /* *out is yours: database_close. */
@@ -302,13 +303,17 @@ static enum outcome become_target(struct backup *backup, struct failure *why)
 enum outcome store_local_backup(const char *folder, const char *target, bool copy, struct store_backup *out,
                                 struct failure *why)
 {
-    scoped(backup_fini) struct backup backup = {.folder = folder, .copy = copy, .from_fd = -1, .to_fd = -1};
+    scoped(backup_fini) struct backup backup = {.folder = folder, .copy = copy, .from_fd = -1, .to_fd = -1, .pin_fd = -1};
     blobs_init(&backup.from);
     blobs_init(&backup.to);
     struct database *db = NULL;
     enum outcome outcome = open_source(&backup, why);
     if (outcome == OUTCOME_OK)
         outcome = make_work(&backup, target, why);
+    if (outcome == OUTCOME_OK)
+        outcome = pin_open(backup.from_fd, &backup.pin_fd, why);
+    if (outcome == OUTCOME_OK)
+        (void)pin_hold(backup.pin_fd); /* else what goes shows */
     if (outcome == OUTCOME_OK)
         outcome = take_all(&backup, &db, why);
     for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++)

@@ -6,6 +6,7 @@
  *     blobs/xx/ID     content (blobs.h)
  *     incoming/ID     uploads on their way
  *     lost/           what repair set aside (repair.h); nothing here reads it
+ *     pin             flock()ed: a backup takes content, or the sweep removes some (pin.h)
  *
  * Order of locks: an upload's own, then (waiting for the writer) the writer's,
  * which stands for whatever happens on its thread; everything else is a leaf:
@@ -30,7 +31,8 @@ struct local {
     const struct clock *clock;
     struct timeline time;
     struct id instance;
-    int folder_fd, lock_fd, event_fd;
+    int64_t numbers_above; /* events' numbers begin above it: open.c */
+    int folder_fd, lock_fd, pin_fd, event_fd;
     char *folder, *database_path;
     struct blobs blobs;
     struct uploads uploads;

@@ -80,10 +80,11 @@ enum outcome mailbox_make(struct local *local, struct database *db, const struct
         return outcome;
     /* Its numbers begin above those of any that is gone: it may be the same one, made again. */
     scoped_query struct query q = query_on(db, "INSERT INTO mailbox (secret, principal, touched, number)"
-                                               " SELECT ?, ?, ?, numbers FROM store");
+                                               " SELECT ?, ?, ?, max(numbers, ?) FROM store");
     bind_id(&q, secret);
     bind_int(&q, payer);
     bind_int(&q, timeline_now(&local->time));
+    bind_int(&q, local->numbers_above);
     outcome = query_run(&q, why);
     if (outcome == OUTCOME_OK)
         *out = (struct mailbox){.row = database_last_row(db)};

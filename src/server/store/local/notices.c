@@ -118,7 +118,8 @@ static enum outcome next_number(struct local *local, struct database *db, int64_
     int64_t events = 0;
     {
         scoped_query struct query q = query_on(
-            db, "UPDATE mailbox SET number = number + 1 WHERE id = ? RETURNING number, events");
+            db, "UPDATE mailbox SET number = max(number, ?) + 1 WHERE id = ? RETURNING number, events");
+        bind_int(&q, local->numbers_above);
         bind_int(&q, mailbox);
         enum outcome outcome = query_row(&q, why);
         if (outcome == OUTCOME_OK) {

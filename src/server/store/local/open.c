@@ -8,6 +8,7 @@
 #include "server/store/local/interests.h"
 #include "server/store/local/mailboxes.h"
 #include "server/store/local/notices.h"
+#include "server/store/local/pin.h"
 #include "server/store/local/pending.h"
 #include "server/store/local/publish.h"
 #include "server/store/local/repair.h"
@@ -106,6 +107,39 @@ static enum outcome check_journal(struct database *db, const char *folder, struc
                        "the file system of %s does not take a write-ahead log (a local one does)", folder);
 }
 
+/*
+ * A database without tables beside content: it was lost, or a copy was broken
+ * off. In a new one nothing would name that content, and it would be swept.
+ */
+static enum outcome refuse_headless(struct local *local, const char *folder, struct failure *why)
+{
+    enum outcome outcome = OUTCOME_OK;
+    struct id blob;
+    for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++) {
+        scoped_walk DIR *walk = NULL;
+        outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, why);
+        if (outcome == OUTCOME_OK && blob_walk_next(walk, &blob))
+            outcome = failure_set(why, OUTCOME_CORRUPT,
+                                  "the store %s has content but no database: it was lost, or a copy of the store "
+                                  "is not whole; put a backup in its place",
+                                  folder);
+    }
+    return outcome;
+}
+
+/*
+ * A store that is opened again may be older than what its clients saw: a backup
+ * that was put in its place, or a snapshot of a disk or a machine. They would not
+ * ask for events of numbers they had. So numbers go on above what any store of
+ * this line can have given until now: 1,024 for each millisecond since 1970, which
+ * still is a whole number to those who read it as floating point.
+ */
+static int64_t numbers_floor(const struct clock *clock)
+{
+    int64_t ms = clock_wall(clock) / 1000000;
+    return ms > 0 ? ms * 1024 : 0;
+}
+
 static enum outcome schema_check(struct local *local, struct database *db, const char *folder,
                                  struct failure *why)
 {
@@ -116,12 +150,15 @@ static enum outcome schema_check(struct local *local, struct database *db, const
     if (outcome != OUTCOME_OK)
         return outcome;
     if (application == 0 && version == 0)
-        return schema_make(local, db, why);
+        outcome = refuse_headless(local, folder, why);
+    if (application == 0 && version == 0)
+        return outcome == OUTCOME_OK ? schema_make(local, db, why) : outcome;
     if (application != SCHEMA_APPLICATION)
         return failure_set(why, OUTCOME_CORRUPT, "%s/fileshare.db is not a store's database", folder);
     if (version > SCHEMA_VERSION)
         return failure_set(why, OUTCOME_INVALID, "the store %s is of a newer release (form %lld, ours is %d)",
                            folder, (long long)version, SCHEMA_VERSION);
+    local->numbers_above = numbers_floor(local->clock);
     return schema_upgrade(db, schema_steps, (int)version, SCHEMA_VERSION, why);
 }
 
@@ -175,6 +212,7 @@ static void local_close(struct store *store)
     reads_fini(&local->reads);
     blobs_fini(&local->blobs);
     scoped_fd_at(&local->event_fd);
+    scoped_fd_at(&local->pin_fd);
     scoped_fd_at(&local->folder_fd);
     scoped_fd_at(&local->lock_fd); /* last: the store is free for another only now */
     free(local->database_path);
@@ -276,7 +314,7 @@ static struct local *local_new(const struct store_local_options *options)
     local->store.acts = &local_acts;
     local->limits = options->limits;
     local->clock = options->clock;
-    local->folder_fd = local->lock_fd = local->event_fd = -1;
+    local->folder_fd = local->lock_fd = local->pin_fd = local->event_fd = -1;
     local->folder = strdup(options->folder);
     if (asprintf(&local->database_path, "%s/fileshare.db", options->folder) < 0)
         local->database_path = NULL;
@@ -305,6 +343,8 @@ static enum outcome local_start(struct local *local, const char *folder, bool ex
     if (local->event_fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "make an eventfd");
     outcome = lock_take(local, folder, why);
+    if (outcome == OUTCOME_OK)
+        outcome = pin_open(local->folder_fd, &local->pin_fd, why);
     if (outcome == OUTCOME_OK)
         outcome = blobs_open(&local->blobs, local->folder_fd, why);
     struct database *db = NULL;

@@ -1,11 +1,13 @@
 #include "server/store/local/sweep.h"
 
+#include "base/disk.h"
 #include "base/fault.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
 #include "server/store/local/notices.h"
 #include "server/store/local/pending.h"
+#include "server/store/local/pin.h"
 
 enum {
     EXPIRE_BATCH = 256, /* a notice each: at most NOTICE_BATCH */
@@ -367,6 +369,30 @@ static enum outcome sweep_orphans(struct local *local, struct store_sweep *out, 
     return outcome;
 }
 
+/* ---- content ---- */
+
+/* While a backup takes content nothing of it goes, unless room for what stays gets short. */
+static bool content_may_go(struct local *local, bool *pinned)
+{
+    uint64_t room;
+    *pinned = !pin_try(local->pin_fd);
+    return !*pinned || disk_free_bytes(local->folder_fd, &room, NULL) != OUTCOME_OK ||
+           room < 2 * local->limits.reserve_bytes;
+}
+
+static enum outcome sweep_content(struct local *local, struct store_sweep *out, bool *left, struct failure *why)
+{
+    bool pinned;
+    if (!content_may_go(local, &pinned))
+        return OUTCOME_OK;
+    enum outcome outcome = sweep_kept(local, out, left, why);
+    if (outcome == OUTCOME_OK)
+        outcome = sweep_orphans(local, out, left, why);
+    if (!pinned)
+        pin_pass(local->pin_fd);
+    return outcome;
+}
+
 /* ---- all of it ---- */
 
 static enum outcome next_end(struct local *local, int64_t *out, struct failure *why)
@@ -397,11 +423,9 @@ enum outcome local_sweep(struct store *store, struct store_sweep *out, bool *lef
     if (outcome == OUTCOME_OK)
         outcome = sweep_uploads(local, &gone, &more, why);
     if (outcome == OUTCOME_OK)
-        outcome = sweep_kept(local, &gone, &more, why);
-    if (outcome == OUTCOME_OK)
         outcome = writer_do(&local->writer, tidy_run, &tidying, why);
     if (outcome == OUTCOME_OK)
-        outcome = sweep_orphans(local, &gone, &more, why);
+        outcome = sweep_content(local, &gone, &more, why);
     if (outcome == OUTCOME_OK)
         outcome = next_end(local, &next, why);
     if (outcome != OUTCOME_OK)

@@ -9,10 +9,10 @@
 
 enum { EXIT_TROUBLE = 1, EXIT_USAGE = 2 };
 
-#define STORE_ROWS(care)                                                                               \
+#define STORE_ROWS(care)                                                                                 \
     {"config", 'c', OPTION_TEXT, &(care)->file, 0, 0, "FILE", "read where the store is from this file"}, \
-    {                                                                                                  \
-        "store", 0, OPTION_TEXT, &(care)->store, 0, 0, "FOLDER", "the store"                           \
+    {                                                                                                    \
+        "store", 0, OPTION_TEXT, &(care)->store, 0, 0, "FOLDER", "the store"                             \
     }
 
 struct care {
@@ -39,6 +39,17 @@ static int complain(const char *command, const struct failure *why, int code)
     return code;
 }
 
+/* Of fsck, with what is to be done. */
+static int complain_of_store(const struct care *care, const struct failure *why)
+{
+    int code = complain("fsck", why, EXIT_TROUBLE);
+    if (why->outcome == OUTCOME_CORRUPT)
+        fprintf(stderr,
+                "A damaged database is not repaired: put a backup in the place of %s (see fileshared(8)).\n",
+                care->config->store);
+    return code;
+}
+
 static unsigned long long shown(uint64_t number)
 {
     return number;
@@ -46,31 +57,51 @@ static unsigned long long shown(uint64_t number)
 
 /* ---- fsck ---- */
 
-static void tell_findings(const struct store_audit *found)
+static void tell_finding(const struct store_finding *finding)
 {
     static const char *const words[] = {
         [STORE_MISSING] = "its content is missing",
         [STORE_WRONG_SIZE] = "its content has another size",
         [STORE_WRONG_DIGEST] = "its content has another digest",
+        [STORE_UNREADABLE] = "its content cannot be looked at",
+        [STORE_UNNAMED] = "content that belongs to no file",
+        [STORE_WRONG_FACTS] = "the database",
     };
     char name[NAME_BUFFER];
-    uint64_t wrong = found->missing_blobs + found->wrong_sizes + found->wrong_digests;
-    for (size_t i = 0; i < found->finding_count; i++) {
-        const struct store_finding *finding = &found->findings[i];
-        printf("%s: %s\n", name_show(finding->name, strlen(finding->name), name, sizeof name),
-               words[finding->kind]);
-    }
-    if (wrong > found->finding_count)
-        printf("and %llu files more\n", shown(wrong - found->finding_count));
+    const char *word = words[finding->kind];
+    if (finding->name[0])
+        printf("%s: %s (%s)\n", name_show(finding->name, strlen(finding->name), name, sizeof name), word,
+               finding->where);
+    else if (finding->kind == STORE_UNREADABLE)
+        printf("content cannot be looked at (%s)\n", finding->where);
+    else
+        printf(finding->kind == STORE_UNNAMED ? "%s (%s)\n" : "%s: %s\n", word, finding->where);
+}
+
+static void tell_findings(const struct store_audit *found)
+{
+    uint64_t wrong = found->missing_blobs + found->wrong_sizes + found->wrong_digests + found->unreadable +
+                     found->unnamed;
+    for (size_t i = 0; i < found->finding_count; i++)
+        tell_finding(&found->findings[i]);
+    if (found->finding_count == STORE_FINDINGS && wrong > STORE_FINDINGS)
+        printf("and %llu more\n", shown(wrong - STORE_FINDINGS));
     printf("%llu files: %llu without content, %llu of another size, %llu of another digest; "
            "%llu pieces of content without a file\n",
            shown(found->entries), shown(found->missing_blobs), shown(found->wrong_sizes),
-           shown(found->wrong_digests), shown(found->orphan_blobs));
+           shown(found->wrong_digests), shown(found->orphan_blobs + found->unnamed));
 }
 
-static bool is_sound(const struct store_audit *found)
+/* What is to be done, where something is left. */
+static void tell_advice(const struct store_audit *found, bool repaired)
 {
-    return found->missing_blobs + found->wrong_sizes + found->wrong_digests + found->orphan_blobs == 0;
+    if (found->unreadable > 0)
+        printf("what cannot be looked at is left as it is: let this user read it, or look after the disk, "
+               "and try again\n");
+    if (repaired || store_audit_is_sound(found))
+        return;
+    printf("\"fileshared fsck --repair\" sets files aside whose content is missing or wrong, removes what a "
+           "crash left over, and counts again; a backup may have the files whole\n");
 }
 
 /* *sound: at the end. */
@@ -85,17 +116,25 @@ static enum outcome check_and_repair(struct store *store, const struct care *car
     if (outcome != OUTCOME_OK)
         return outcome;
     tell_findings(found);
-    *sound = is_sound(found);
-    if (*sound || !care->repair)
+    *sound = store_audit_is_sound(found);
+    if (*sound || !care->repair) {
+        tell_advice(found, false);
         return OUTCOME_OK;
+    }
     outcome = store->acts->repair(store, care->deep, &repaired, why);
     if (outcome == OUTCOME_OK)
         outcome = store->acts->audit(store, care->deep, found, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    *sound = is_sound(found);
-    printf("set aside %llu files (%s/lost/list), removed %llu pieces of content\n", shown(repaired.set_aside),
-           care->config->store, shown(repaired.removed));
+    *sound = store_audit_is_sound(found);
+    if (repaired.set_aside + repaired.unnamed > 0)
+        printf("set aside %llu files and %llu pieces of content without a file: %s/lost/list tells which\n",
+               shown(repaired.set_aside), shown(repaired.unnamed), care->config->store);
+    printf("removed %llu pieces of content, set %llu rows of the database right\n", shown(repaired.removed),
+           shown(repaired.righted));
+    if (!*sound)
+        tell_findings(found);
+    tell_advice(found, true);
     return OUTCOME_OK;
 }
 
@@ -111,11 +150,11 @@ static int fsck_run(const struct care *care)
         .clock = clock_system(),
     };
     if (store_local_open(&options, &store, &why) != OUTCOME_OK)
-        return complain("fsck", &why, EXIT_TROUBLE);
+        return complain_of_store(care, &why);
     enum outcome outcome = check_and_repair(store, care, &sound, &why);
     store->acts->close(store);
     if (outcome != OUTCOME_OK)
-        return complain("fsck", &why, EXIT_TROUBLE);
+        return complain_of_store(care, &why);
     printf("the store %s is %s\n", care->config->store, sound ? "sound" : "not sound");
     return sound ? EXIT_SUCCESS : EXIT_TROUBLE;
 }
@@ -153,8 +192,8 @@ static enum outcome find_store(struct care *care, struct failure *why)
 }
 
 /* OK and *told: --help was answered. `wanted` arguments, of which the first becomes the target. */
-static enum outcome care_read(struct care *care, const struct options_program *program, size_t wanted, int argc,
-                              char *const *argv, struct options **options, struct failure *why)
+static enum outcome care_read(struct care *care, const struct options_program *program, size_t wanted,
+                              int argc, char *const *argv, struct options **options, struct failure *why)
 {
     size_t count = 0;
     enum outcome outcome = options_new(program, options, why);

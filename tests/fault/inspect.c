@@ -24,10 +24,15 @@ static void expect_sound(struct world *world, struct store *store, bool swept)
     struct failure why = {0};
     if (store->acts->audit(store, true, &audit, &why) != OUTCOME_OK)
         world_wrong(world, "the store cannot be audited: %s", why.text);
-    if (audit.missing_blobs + audit.wrong_sizes + audit.wrong_digests > 0)
-        world_wrong(world, "of %llu entries %llu have no content, %llu a wrong size, %llu a wrong digest",
+    if (!store_audit_is_whole(&audit))
+        world_wrong(world,
+                    "of %llu entries %llu have no content, %llu a wrong size, %llu a wrong digest, %llu rows "
+                    "do not fit",
                     (unsigned long long)audit.entries, (unsigned long long)audit.missing_blobs,
-                    (unsigned long long)audit.wrong_sizes, (unsigned long long)audit.wrong_digests);
+                    (unsigned long long)audit.wrong_sizes, (unsigned long long)audit.wrong_digests,
+                    (unsigned long long)(audit.wrong_facts + audit.unnamed));
+    for (size_t i = 0; i < audit.finding_count; i++)
+        world_wrong(world, "found: %s (%s)", audit.findings[i].name, audit.findings[i].where);
     if (swept && audit.orphan_blobs > 0)
         world_wrong(world, "%llu orphans are left after the sweep", (unsigned long long)audit.orphan_blobs);
 }

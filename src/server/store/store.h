@@ -222,12 +222,19 @@ struct store_health {
     char trouble[FAILURE_TEXT_MAX];   /* "" when all is well */
 };
 
-enum store_finding_kind { STORE_MISSING, STORE_WRONG_SIZE, STORE_WRONG_DIGEST };
+enum store_finding_kind {
+    STORE_MISSING,      /* an entry without content */
+    STORE_WRONG_SIZE,   /* an entry whose content is not what it says */
+    STORE_WRONG_DIGEST, /* likewise */
+    STORE_UNREADABLE,   /* content, or a folder of it, that cannot be looked at now */
+    STORE_UNNAMED,      /* content that is known, and belongs to no entry */
+    STORE_WRONG_FACTS,  /* facts that do not fit together */
+};
 
-/* An entry whose content is not what it says. */
 struct store_finding {
     enum store_finding_kind kind;
-    char name[NAME_BUFFER];
+    char name[NAME_BUFFER]; /* of the entry, "" without one */
+    char where[160];        /* UNREADABLE, WRONG_FACTS: what is the matter */
 };
 
 enum { STORE_FINDINGS = 16 };
@@ -238,14 +245,33 @@ struct store_audit {
     uint64_t missing_blobs;    /* entries without content */
     uint64_t wrong_sizes;
     uint64_t wrong_digests;    /* with deep */
-    uint64_t orphan_blobs;     /* content without entry: the sweep's work */
-    size_t finding_count;      /* of the entries found wrong, the first ones */
+    uint64_t unreadable;       /* neither sound nor wrong: nobody knows */
+    uint64_t orphan_blobs;     /* content that is not known: the sweep's work */
+    uint64_t unnamed;          /* content that is known and belongs to no entry */
+    uint64_t wrong_facts;      /* rows that lead nowhere, counters that are wrong */
+    size_t finding_count;      /* of all this but orphans, the first ones */
     struct store_finding findings[STORE_FINDINGS];
 };
 
+/* But for orphans: a crash leaves such, and they do no harm. */
+static inline bool store_audit_is_whole(const struct store_audit *found)
+{
+    return found->missing_blobs + found->wrong_sizes + found->wrong_digests + found->unreadable + found->unnamed +
+               found->wrong_facts ==
+           0;
+}
+
+static inline bool store_audit_is_sound(const struct store_audit *found)
+{
+    return store_audit_is_whole(found) && found->orphan_blobs == 0;
+}
+
 struct store_repair {
     uint64_t set_aside; /* entries that are no more: their content was gone or wrong */
-    uint64_t removed;   /* pieces of content that nothing named */
+    uint64_t unnamed;   /* pieces of content that belonged to no entry, set aside */
+    uint64_t removed;   /* pieces of content that were not known */
+    uint64_t righted;   /* facts that did not fit */
+    uint64_t left;      /* what could not be looked at, and was not touched */
 };
 
 struct store_backup {
@@ -426,8 +452,9 @@ struct store_acts {
     /*
      * STORE_CAN_REPAIR. What audit would find goes: entries whose content is
      * missing or of another size (with `deep`, or another digest) are set aside,
-     * which says what they were, with the bytes there are; content that nothing
-     * names is removed. Nothing that is sound is touched.
+     * which says what they were, with the bytes there are, and so is content that
+     * belongs to no entry; content that is not known is removed; facts are made to
+     * fit. What is sound is not touched, nor what cannot be looked at.
      */
     enum outcome (*repair)(struct store *store, bool deep, struct store_repair *out, struct failure *why) must_check;
     /* STORE_CAN_BACKUP. As store_local_backup; meanwhile all other acts go on. */

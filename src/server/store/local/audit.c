@@ -2,6 +2,7 @@
 
 #include "base/disk.h"
 #include "server/store/local/entries.h"
+#include "server/store/local/facts.h"
 #include "server/store/local/files.h"
 #include "server/store/local/local.h"
 #include "server/store/local/sweep.h"
@@ -57,6 +58,8 @@ enum { AUDIT_PAGE = 64 };
 
 static void look_at_bytes(struct query *q, struct audited *out)
 {
+    out->has_content = !column_is_null(q);
+    out->content = column_int(q);
     out->is_inline = column_is_null(q);
     out->blob = column_id(q);
     size_t count;
@@ -75,7 +78,7 @@ static enum outcome audit_page(struct local *local, const char *cursor, struct a
     if (outcome != OUTCOME_OK)
         return outcome;
     scoped_query struct query q = query_on(
-        reader.db, "SELECT " ENTRY_COLUMNS ", blob, bytes FROM entry"
+        reader.db, "SELECT " ENTRY_COLUMNS ", held.id, blob, bytes FROM entry"
                    " LEFT JOIN (SELECT id, blob, bytes FROM content) AS held ON held.id = content"
                    " WHERE name > ? ORDER BY name LIMIT ?");
     bind_text(&q, cursor);
@@ -117,6 +120,12 @@ static enum outcome blob_digest(struct local *local, const struct audited *row, 
     return outcome;
 }
 
+static enum outcome blob_is_readable(struct local *local, const struct id *blob, struct failure *why)
+{
+    scoped_fd int fd = -1;
+    return blob_open(&local->blobs, BLOB_WHOLE, blob, false, &fd, why);
+}
+
 /* What is wrong with a blob's row: ABSENT if nothing is. */
 static enum outcome look_at_blob(struct local *local, const struct audited *row, bool deep,
                                  enum store_finding_kind *out, struct failure *why)
@@ -128,6 +137,8 @@ static enum outcome look_at_blob(struct local *local, const struct audited *row,
         *out = STORE_WRONG_SIZE;
         return OUTCOME_OK;
     }
+    if (outcome == OUTCOME_OK && !deep)
+        outcome = blob_is_readable(local, &row->blob, why);
     if (outcome == OUTCOME_OK && !deep)
         return OUTCOME_ABSENT;
     if (outcome == OUTCOME_OK)
@@ -148,12 +159,21 @@ static enum outcome look_at_blob(struct local *local, const struct audited *row,
 static enum outcome look_at_row(struct local *local, const struct audited *row, bool deep,
                                 const struct audit_visitor *visitor, struct failure *why)
 {
-    enum store_finding_kind kind = STORE_WRONG_DIGEST;
-    enum outcome outcome = row->is_inline && row->bytes_right ? OUTCOME_ABSENT
-                           : row->is_inline                   ? OUTCOME_OK
-                                                              : look_at_blob(local, row, deep, &kind, why);
+    enum store_finding_kind kind = row->has_content ? STORE_WRONG_DIGEST : STORE_MISSING;
+    struct failure trouble = {0};
+    enum outcome outcome = OUTCOME_OK;
+    if (row->has_content && row->is_inline)
+        outcome = row->bytes_right ? OUTCOME_ABSENT : OUTCOME_OK;
+    else if (row->has_content)
+        outcome = look_at_blob(local, row, deep, &kind, &trouble);
     if (outcome == OUTCOME_OK)
         return visitor->entry(local, row, kind, visitor->argument, why);
+    if (outcome == OUTCOME_UNAVAILABLE) {
+        visitor->unreadable(row, &trouble, visitor->argument);
+        return OUTCOME_OK;
+    }
+    if (outcome != OUTCOME_ABSENT && why)
+        *why = trouble;
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
@@ -182,11 +202,20 @@ static enum outcome walk_shard(struct local *local, unsigned shard, const struct
 {
     scoped_reader struct reader reader = {0};
     scoped_walk DIR *walk = NULL;
-    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    struct failure trouble = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, &trouble);
     if (outcome == OUTCOME_OK)
-        outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, why);
+        outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, &trouble);
+    if (outcome == OUTCOME_UNAVAILABLE && reader.db) {
+        visitor->unreadable(NULL, &trouble, visitor->argument);
+        return OUTCOME_OK;
+    }
+    if (outcome != OUTCOME_OK && why)
+        *why = trouble;
     struct id blob;
     while (outcome == OUTCOME_OK && blob_walk_next(walk, &blob)) {
+        if (blob.octets[0] != shard)
+            continue; /* no name that we gave */
         bool named = blob_is_claimed(&local->blobs, &blob);
         if (!named)
             outcome = sweep_blob_is_named(reader.db, &blob, &named, why);
@@ -196,16 +225,62 @@ static enum outcome walk_shard(struct local *local, unsigned shard, const struct
     return outcome;
 }
 
+/* The first one after *row. ABSENT. */
+static enum outcome next_unnamed(struct local *local, struct unnamed *out, struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query q = query_on(
+        reader.db, "SELECT id, blob FROM content WHERE id > ? AND id NOT IN (SELECT content FROM entry)"
+                   " AND id NOT IN (SELECT content FROM kept) ORDER BY id LIMIT 1");
+    bind_int(&q, out->row);
+    outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    out->row = column_int(&q);
+    out->is_inline = column_is_null(&q);
+    out->blob = column_id(&q);
+    return OUTCOME_OK;
+}
+
+static enum outcome walk_unnamed(struct local *local, const struct audit_visitor *visitor,
+                                 struct failure *why)
+{
+    struct unnamed row = {0};
+    enum outcome outcome = next_unnamed(local, &row, why);
+    while (outcome == OUTCOME_OK) {
+        outcome = visitor->unnamed(local, &row, visitor->argument, why);
+        if (outcome == OUTCOME_OK)
+            outcome = next_unnamed(local, &row, why);
+    }
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
 enum outcome audit_walk(struct local *local, bool deep, const struct audit_visitor *visitor,
                         uint64_t *entries, struct failure *why)
 {
     enum outcome outcome = walk_entries(local, deep, visitor, entries, why);
+    if (outcome == OUTCOME_OK)
+        outcome = walk_unnamed(local, visitor, why);
     for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++)
         outcome = walk_shard(local, shard, visitor, why);
     return outcome;
 }
 
 /* ---- the act ---- */
+
+static void note_finding(struct store_audit *found, enum store_finding_kind kind, const char *name,
+                         const char *where)
+{
+    if (found->finding_count == STORE_FINDINGS)
+        return;
+    struct store_finding *finding = &found->findings[found->finding_count++];
+    finding->kind = kind;
+    snprintf(finding->name, sizeof finding->name, "%s", name);
+    snprintf(finding->where, sizeof finding->where, "%.*s", (int)sizeof finding->where - 1, where);
+}
 
 static enum outcome count_entry(struct local *local, const struct audited *row, enum store_finding_kind kind,
                                 void *argument, struct failure *why)
@@ -216,11 +291,12 @@ static enum outcome count_entry(struct local *local, const struct audited *row, 
     found->missing_blobs += kind == STORE_MISSING;
     found->wrong_sizes += kind == STORE_WRONG_SIZE;
     found->wrong_digests += kind == STORE_WRONG_DIGEST;
-    if (found->finding_count == STORE_FINDINGS)
-        return OUTCOME_OK;
-    struct store_finding *finding = &found->findings[found->finding_count++];
-    finding->kind = kind;
-    memcpy(finding->name, row->entry.name, sizeof finding->name);
+    char where[64] = "the database", text[ID_TEXT_SIZE];
+    if (row->has_content && !row->is_inline) {
+        id_text(&row->blob, text);
+        snprintf(where, sizeof where, "blobs/%.2s/%s", text, text);
+    }
+    note_finding(found, kind, row->entry.name, where);
     return OUTCOME_OK;
 }
 
@@ -233,6 +309,36 @@ static enum outcome count_orphan(struct local *local, const struct id *blob, voi
     struct store_audit *found = argument;
     found->orphan_blobs++;
     return OUTCOME_OK;
+}
+
+static enum outcome count_unnamed(struct local *local, const struct unnamed *row, void *argument,
+                                  struct failure *why)
+{
+    (void)local;
+    (void)why;
+    struct store_audit *found = argument;
+    char where[64] = "the database", text[ID_TEXT_SIZE];
+    if (!row->is_inline)
+        snprintf(where, sizeof where, "blobs/%.2s/%s", id_text(&row->blob, text), text);
+    found->unnamed++;
+    note_finding(found, STORE_UNNAMED, "", where);
+    return OUTCOME_OK;
+}
+
+static void count_unreadable(const struct audited *row, const struct failure *trouble, void *argument)
+{
+    struct store_audit *found = argument;
+    found->unreadable++;
+    note_finding(found, STORE_UNREADABLE, row ? row->entry.name : "", trouble->text);
+}
+
+static void count_facts(const char *words, uint64_t count, void *argument)
+{
+    struct store_audit *found = argument;
+    char text[160];
+    snprintf(text, sizeof text, "%llu %s", (unsigned long long)count, words);
+    found->wrong_facts += count;
+    note_finding(found, STORE_WRONG_FACTS, "", text);
 }
 
 /* The facts themselves: is every page of the database what it should be? */
@@ -259,10 +365,12 @@ enum outcome local_audit(struct store *store, bool deep, struct store_audit *out
     scoped_free struct store_audit *found = calloc(1, sizeof *found);
     if (!found)
         return failure_set(why, OUTCOME_NOMEM, "no memory for an audit");
-    const struct audit_visitor visitor = {count_entry, count_orphan, found};
+    const struct audit_visitor visitor = {count_entry, count_orphan, count_unnamed, count_unreadable, found};
     enum outcome outcome = audit_database(local, deep, why);
     if (outcome == OUTCOME_OK)
         outcome = audit_walk(local, deep, &visitor, &found->entries, why);
+    if (outcome == OUTCOME_OK)
+        outcome = facts_check(local, count_facts, found, why);
     if (outcome == OUTCOME_OK)
         *out = *found;
     return outcome;

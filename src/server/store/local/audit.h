@@ -13,9 +13,18 @@ struct local;
 /* What a name should have. */
 struct audited {
     struct store_entry entry;
+    int64_t content; /* its row, if has_content */
+    bool has_content;
     bool is_inline;   /* its bytes are in the database */
     bool bytes_right; /* inline: size and digest */
     struct id blob;   /* not inline */
+};
+
+/* Content that has a row, which nothing uses. */
+struct unnamed {
+    int64_t row;
+    bool is_inline;
+    struct id blob; /* not inline */
 };
 
 struct audit_visitor {
@@ -24,6 +33,10 @@ struct audit_visitor {
                           void *argument, struct failure *why);
     /* A whole blob that no row names. */
     enum outcome (*orphan)(struct local *local, const struct id *blob, void *argument, struct failure *why);
+    enum outcome (*unnamed)(struct local *local, const struct unnamed *row, void *argument,
+                            struct failure *why);
+    /* An entry's content, or (row NULL) a folder of content, that cannot be looked at. */
+    void (*unreadable)(const struct audited *row, const struct failure *trouble, void *argument);
     void *argument;
 };
 

@@ -65,10 +65,12 @@ static void backup_fini(struct backup *backup)
 static enum outcome check_form(struct backup *backup, struct failure *why)
 {
     scoped_query struct query q = query_on(
-        backup->source, "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version");
+        backup->source,
+        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version");
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
-        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "the database has no form") : outcome;
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "the database has no form")
+                                         : outcome;
     int64_t application = column_int(&q), version = column_int(&q);
     if (application != SCHEMA_APPLICATION)
         return failure_set(why, OUTCOME_CORRUPT, "%s/fileshare.db is not a store's database", backup->folder);
@@ -139,6 +141,7 @@ static enum outcome make_work(struct backup *backup, const char *target, struct 
     if (mkdir(work, 0700) < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "make %s", work);
     backup->work = take_ptr(&work);
+    FAULT_POINT("care-backup-begun");
     backup->to_fd = open(backup->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (backup->to_fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "open %s", backup->work);
@@ -173,11 +176,13 @@ static enum outcome take_moment(struct backup *backup, struct database **out, st
         bind_text(&q, backup->work_path);
         outcome = query_run(&q, why);
     }
+    FAULT_POINT("care-backup-vacuumed");
     struct database *db = NULL;
     if (outcome == OUTCOME_OK)
         outcome = database_open(backup->work_path, false, &db, why);
     if (outcome == OUTCOME_OK)
         outcome = database_execute(db, strip, why);
+    FAULT_POINT("care-backup-stripped");
     if (outcome == OUTCOME_OK)
         *out = db;
     else
@@ -213,6 +218,7 @@ static enum outcome take_piece(struct backup *backup, const struct id *blob, boo
     snprintf(name, sizeof name, "%.2s/%s", text, text);
     bool linked;
     outcome = blob_give(&backup->from, blob, backup->to.blobs_fd, name, backup->copy, &linked, why);
+    FAULT_POINT("care-backup-given");
     if (outcome == OUTCOME_ABSENT) {
         *again = true;
         return check_gone(backup, blob, why);
@@ -239,7 +245,8 @@ static enum outcome take_content(struct backup *backup, struct database *db, boo
 }
 
 /* What earlier rounds took and the last does not name; then the folder is durable. */
-static enum outcome settle_shard(struct backup *backup, struct database *db, unsigned shard, struct failure *why)
+static enum outcome settle_shard(struct backup *backup, struct database *db, unsigned shard,
+                                 struct failure *why)
 {
     scoped_walk DIR *walk = NULL;
     enum outcome outcome = blob_walk(&backup->to, BLOB_WHOLE, shard, &walk, why);
@@ -264,8 +271,9 @@ static enum outcome take_all(struct backup *backup, struct database **out, struc
         if (outcome == OUTCOME_OK)
             outcome = take_content(backup, db, &again, why);
         if (outcome == OUTCOME_OK && again && backup->done.rounds == ROUNDS_MAX)
-            outcome = failure_set(why, OUTCOME_UNAVAILABLE, "files go faster than they can be taken: make "
-                                                            "\"kept\" longer, or try later");
+            outcome = failure_set(why, OUTCOME_UNAVAILABLE,
+                                  "files go faster than they can be taken: make "
+                                  "\"kept\" longer, or try later");
         if (outcome == OUTCOME_OK && !again) {
             *out = db;
             return OUTCOME_OK;
@@ -294,6 +302,7 @@ static enum outcome become_target(struct backup *backup, struct failure *why)
         return failure_system(why, OUTCOME_LOCAL, errno, "rename %s to %s", backup->work, backup->target);
     }
     free(take_ptr(&backup->work));
+    FAULT_POINT("care-backup-named");
     scoped_fd int above = openat(backup->to_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (above < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "open the folder of %s", backup->target);
@@ -303,7 +312,11 @@ static enum outcome become_target(struct backup *backup, struct failure *why)
 enum outcome store_local_backup(const char *folder, const char *target, bool copy, struct store_backup *out,
                                 struct failure *why)
 {
-    scoped(backup_fini) struct backup backup = {.folder = folder, .copy = copy, .from_fd = -1, .to_fd = -1, .pin_fd = -1};
+    scoped(backup_fini) struct backup backup = {.folder = folder,
+                                                .copy = copy,
+                                                .from_fd = -1,
+                                                .to_fd = -1,
+                                                .pin_fd = -1};
     blobs_init(&backup.from);
     blobs_init(&backup.to);
     struct database *db = NULL;
@@ -321,6 +334,7 @@ enum outcome store_local_backup(const char *folder, const char *target, bool cop
     database_close(db); /* its log goes into it */
     if (outcome == OUTCOME_OK)
         outcome = sync_database(&backup, why);
+    FAULT_POINT("care-backup-synced");
     if (outcome == OUTCOME_OK)
         outcome = become_target(&backup, why);
     if (outcome == OUTCOME_OK)

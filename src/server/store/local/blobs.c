@@ -202,6 +202,8 @@ enum outcome blob_size(struct blobs *blobs, const struct id *blob, uint64_t *out
             return failure_set(why, OUTCOME_ABSENT, "blob %s is not there", path);
         return blob_failed("look at blob", path, why);
     }
+    if (!S_ISREG(status.st_mode))
+        return failure_set(why, OUTCOME_UNAVAILABLE, "blob %s is not a file", path);
     *out = (uint64_t)status.st_size;
     return OUTCOME_OK;
 }
@@ -223,6 +225,8 @@ static enum outcome blob_copy(int from, int folder_fd, const char *name, struct 
     ssize_t got = 1;
     while (outcome == OUTCOME_OK && got > 0) {
         got = pread(from, step, STEP, (off_t)at);
+        if (got > 0)
+            FAULT_POINT("care-blob-copying");
         if (got > 0)
             outcome = disk_write_at(to, step, (size_t)got, at, name, why);
         at += got > 0 ? (uint64_t)got : 0;

@@ -2,6 +2,7 @@
 
 #include "base/disk.h"
 #include "base/duration.h"
+#include "base/fault.h"
 #include "base/scoped.h"
 #include "server/store/local/audit.h"
 #include "server/store/local/files.h"
@@ -85,6 +86,7 @@ static enum outcome schema_make(struct local *local, struct database *db, struct
         bind_int(&q, wall);
         outcome = query_run(&q, why);
     }
+    FAULT_POINT("care-schema-made");
     if (outcome == OUTCOME_OK)
         return database_commit(db, why);
     database_rollback(db);
@@ -119,10 +121,11 @@ static enum outcome refuse_headless(struct local *local, const char *folder, str
         scoped_walk DIR *walk = NULL;
         outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, why);
         if (outcome == OUTCOME_OK && blob_walk_next(walk, &blob))
-            outcome = failure_set(why, OUTCOME_CORRUPT,
-                                  "the store %s has content but no database: it was lost, or a copy of the store "
-                                  "is not whole; put a backup in its place",
-                                  folder);
+            outcome = failure_set(
+                why, OUTCOME_CORRUPT,
+                "the store %s has content but no database: it was lost, or a copy of the store "
+                "is not whole; put a backup in its place",
+                folder);
     }
     return outcome;
 }

@@ -8,7 +8,12 @@
  *
  * and then the entry goes, with versions kept of the same content. Bytes and
  * line are durable before the entry goes; broken in between, the next repair
- * does the rest (and adds the line again). Content that nothing names is removed.
+ * does the rest (and adds the line again).
+ *
+ * Content that has a row which no entry uses becomes lost/BLOB with a line of its
+ * own ("BLOB unnamed"): no crash leaves such, so it was somebody's. Content without a row is
+ * what a crash leaves, and is removed. Then facts are made to fit (facts.h). What
+ * cannot be looked at is left alone.
  */
 #pragma once
 

@@ -1,5 +1,7 @@
 #include "server/store/local/schema.h"
 
+#include "base/fault.h"
+
 #include <stdio.h>
 
 /*
@@ -262,8 +264,12 @@ static enum outcome upgrade_one(struct database *db, const struct schema_step *s
         outcome = database_execute(db, step->text, why);
     if (outcome == OUTCOME_OK)
         outcome = database_execute(db, settings, why);
+    FAULT_POINT("care-schema-stepped");
     if (outcome == OUTCOME_OK)
-        return database_commit(db, why);
+        outcome = database_commit(db, why);
+    FAULT_POINT("care-schema-committed");
+    if (outcome == OUTCOME_OK)
+        return OUTCOME_OK;
     database_rollback(db);
     return outcome;
 }

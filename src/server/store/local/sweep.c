@@ -336,6 +336,8 @@ static enum outcome sweep_shard(struct local *local, unsigned shard, unsigned *l
         outcome = blob_walk(&local->blobs, BLOB_WHOLE, shard, &walk, why);
     struct id blob;
     for (; outcome == OUTCOME_OK && blob_walk_next(walk, &blob); ++*looks) {
+        if (blob.octets[0] != shard)
+            continue; /* no name that we gave */
         /* In this order: its maker gives the claim up only when the row is committed. */
         bool named = blob_is_claimed(&local->blobs, &blob);
         if (!named)
@@ -380,7 +382,8 @@ static bool content_may_go(struct local *local, bool *pinned)
            room < 2 * local->limits.reserve_bytes;
 }
 
-static enum outcome sweep_content(struct local *local, struct store_sweep *out, bool *left, struct failure *why)
+static enum outcome sweep_content(struct local *local, struct store_sweep *out, bool *left,
+                                  struct failure *why)
 {
     bool pinned;
     if (!content_may_go(local, &pinned))

@@ -25,7 +25,7 @@
 
 #include <cmocka.h>
 
-enum { NAMES_MAX = 128, NAME_ROOM = 64, PASSES_MAX = 40, FORMS = 4 };
+enum { NAMES_MAX = 128, NAME_ROOM = 64, PASSES_MAX = 40, FORMS = SCHEMA_VERSION + 3 };
 
 static char names[NAMES_MAX][NAME_ROOM];
 static unsigned names_count;
@@ -243,9 +243,9 @@ static void test_backup(void **state)
 /* ---- forms ---- */
 
 static const struct schema_step steps[] = {
-    {1, "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1);"},
-    {2, "UPDATE t SET a = a * 10; CREATE TABLE u (b INTEGER);"},
-    {3, "UPDATE t SET a = a + 3; DROP TABLE u;"},
+    {SCHEMA_VERSION, "CREATE TABLE t (a INTEGER); INSERT INTO t VALUES (1);"},
+    {SCHEMA_VERSION + 1, "UPDATE t SET a = a * 10; CREATE TABLE u (b INTEGER);"},
+    {SCHEMA_VERSION + 2, "UPDATE t SET a = a + 3; DROP TABLE u;"},
     {0, NULL},
 };
 
@@ -286,9 +286,41 @@ static bool upgrade_killed(const char *name, unsigned passes)
     assert_int_equal(number(db, "PRAGMA user_version"), FORMS);
     assert_int_equal(number(db, "SELECT sum(a) FROM t"), 13);
     assert_int_equal(number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'u'"), 0);
-    assert_int_equal(database_execute(db, "DROP TABLE t; PRAGMA user_version = 1;", &why), OUTCOME_OK);
+    assert_int_equal(database_execute(db, "DROP TABLE t;", &why), OUTCOME_OK);
+    snprintf(command, sizeof command, "PRAGMA user_version = %d;", SCHEMA_VERSION);
+    assert_int_equal(database_execute(db, command, &why), OUTCOME_OK);
     database_close(db);
     stock_expect(&stock, "store", NULL);
+    return killed;
+}
+
+/* A store of the first form (tests/fixtures), and the product's own steps. */
+static bool old_form_killed(const char *name, unsigned passes)
+{
+    char path[STOCK_PATH], file[512], *statements = NULL;
+    const char *tree = getenv("FILESHARE_SOURCE");
+    struct database *db = NULL;
+    size_t room = 0;
+    snprintf(file, sizeof file, "rm -rf '%s'", stock_path(&stock, "old", path));
+    assert_int_equal(system(file), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(file, sizeof file, "%s/tests/fixtures/store-1.sql", tree ? tree : ".");
+    FILE *fixture = fopen(file, "re");
+    assert_non_null(fixture);
+    assert_true(getdelim(&statements, &room, 0, fixture) > 0);
+    fclose(fixture);
+    snprintf(file, sizeof file, "%s/fileshare.db", path);
+    assert_int_equal(database_open(file, true, &db, NULL), OUTCOME_OK);
+    assert_int_equal(database_execute(db, statements, NULL), OUTCOME_OK);
+    database_close(db);
+    free(statements);
+    bool killed = run_killed(name, passes, "fsck --store old");
+    run_well("fsck --deep --store old");
+    assert_int_equal(database_open(file, false, &db, NULL), OUTCOME_OK);
+    assert_int_equal(number(db, "PRAGMA user_version"), SCHEMA_VERSION);
+    assert_int_equal(number(db, "SELECT count(*) FROM entry"), 2);
+    assert_int_equal(number(db, "SELECT count(*) FROM interest"), 1);
+    database_close(db);
     return killed;
 }
 
@@ -320,6 +352,8 @@ static void test_forms(void **state)
     (void)state;
     at_each("care-schema-stepped", upgrade_killed);
     at_each("care-schema-committed", upgrade_killed);
+    at_each("care-schema-stepped", old_form_killed);
+    at_each("care-schema-committed", old_form_killed);
     at_each("care-schema-made", making_killed);
 }
 

@@ -17,12 +17,18 @@ struct rule {
 #define ARRIVAL_USES                                                                       \
     "(SELECT arrival.id AS i, arrival.uses AS was, count(event.arrival) AS n FROM arrival" \
     " LEFT JOIN event ON event.arrival = arrival.id GROUP BY arrival.id)"
-#define PRINCIPAL_COUNTS                                                                               \
-    "(SELECT principal.id AS i, coalesce(a.n, 0) AS answered, coalesce(m.n, 0) AS paid FROM principal" \
-    " LEFT JOIN (SELECT principal AS p, count(*) AS n FROM answer GROUP BY principal) AS a ON a.p = "  \
-    "principal.id"                                                                                     \
-    " LEFT JOIN (SELECT principal AS p, count(*) AS n FROM mailbox GROUP BY principal) AS m ON m.p = " \
-    "principal.id)"
+#define PRINCIPAL_COUNTS                                                                                     \
+    "(SELECT principal.id AS i, coalesce(a.n, 0) AS answered, coalesce(m.n, 0) AS paid,"                     \
+    " coalesce(w.n, 0) AS waits, coalesce(w.open, 0) AS opens FROM principal"                                \
+    " LEFT JOIN (SELECT principal AS p, count(*) AS n FROM answer GROUP BY principal) AS a ON a.p = "        \
+    "principal.id"                                                                                           \
+    " LEFT JOIN (SELECT principal AS p, count(*) AS n FROM mailbox GROUP BY principal) AS m ON m.p = "       \
+    "principal.id"                                                                                           \
+    " LEFT JOIN (SELECT principal AS p, count(*) AS n, sum(prefix IS '') AS open FROM interest WHERE state " \
+    "= 0"                                                                                                    \
+    " GROUP BY principal) AS w ON w.p = principal.id)"
+#define PRINCIPAL_WRONG \
+    "(answers <> answered OR mailboxes <> paid OR interests <> waits OR open_globs <> opens)"
 #define MAILBOX_COUNTS                                                                                       \
     "(SELECT mailbox.id AS i, coalesce(waiting, 0) AS waits, coalesce(open, 0) AS opens,"                    \
     " coalesce(past, 0) AS pasts, coalesce(told, 0) AS tells, coalesce(newest, 0) AS top FROM mailbox"       \
@@ -59,6 +65,8 @@ static const struct rule rules[] = {
      "DELETE FROM answer WHERE " NO_PRINCIPAL},
     {"mailboxes on nobody's account", "SELECT count(*) FROM mailbox WHERE " NO_PRINCIPAL,
      "UPDATE mailbox SET principal = NULL WHERE " NO_PRINCIPAL},
+    {"interests on nobody's account", "SELECT count(*) FROM interest WHERE state = 0 AND " NO_PRINCIPAL,
+     "UPDATE interest SET principal = NULL WHERE state = 0 AND " NO_PRINCIPAL},
     {"wrong counts of who uses content", "SELECT count(*) FROM " CONTENT_USES " WHERE n > 0 AND was <> n",
      "UPDATE content SET uses = n FROM " CONTENT_USES " WHERE id = i AND n > 0 AND was <> n"},
     {"wrong counts of who tells an arrival", "SELECT count(*) FROM " ARRIVAL_USES " WHERE was <> n",
@@ -67,10 +75,9 @@ static const struct rule rules[] = {
      "SELECT count(*) FROM " ARRIVAL_USES " JOIN arrival ON id = i WHERE n = 0 AND pending = 0",
      "DELETE FROM arrival WHERE uses = 0 AND pending = 0"},
     {"wrong counts of what is kept on an account",
-     "SELECT count(*) FROM principal JOIN " PRINCIPAL_COUNTS
-     " ON id = i WHERE answers <> answered OR mailboxes <> paid",
-     "UPDATE principal SET answers = answered, mailboxes = paid FROM " PRINCIPAL_COUNTS
-     " WHERE id = i AND (answers <> answered OR mailboxes <> paid)"},
+     "SELECT count(*) FROM principal JOIN " PRINCIPAL_COUNTS " ON id = i WHERE " PRINCIPAL_WRONG,
+     "UPDATE principal SET answers = answered, mailboxes = paid, interests = waits, open_globs = opens "
+     "FROM " PRINCIPAL_COUNTS " WHERE id = i AND " PRINCIPAL_WRONG},
     {"mailboxes that count wrong",
      "SELECT count(*) FROM mailbox JOIN " MAILBOX_COUNTS " ON id = i WHERE interests <> waits"
      " OR open_globs <> opens OR over <> pasts OR events <> tells OR number < top",

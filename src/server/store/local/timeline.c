@@ -3,7 +3,7 @@
 /* How often the time is written down while nothing else is. */
 #define MARK_EVERY (60 * (int64_t)CLOCK_SECOND)
 /* By so much the wall clock may run faster or slower than the machine between two marks; more is a step. */
-#define WALL_SLACK ((int64_t)CLOCK_SECOND)
+#define WALL_SLACK ((int64_t)CLOCK_SECOND / 10)
 
 #define DAYS(count) ((count)*86400 * (int64_t)CLOCK_SECOND)
 /* Nothing of ours lasts longer, so a longer absence makes no difference; and the sum of many stays in range. */

@@ -95,25 +95,6 @@ struct upload *uploads_take_idle(struct uploads *uploads, int64_t before)
     return NULL;
 }
 
-size_t uploads_touched(struct uploads *uploads, int64_t after, struct upload_touch *out, size_t capacity)
-{
-    scoped_lock(&uploads->mutex);
-    size_t count = 0;
-    for (unsigned i = 0; i < UPLOAD_BUCKETS && uploads->count > 0; i++) {
-        list_each(at, &uploads->buckets[i]) {
-            struct upload *upload = list_entry(at, struct upload, bucket);
-            int64_t touched = upload->touched;
-            if (count == capacity)
-                return count;
-            if (touched - upload->noted <= after)
-                continue;
-            upload->noted = touched;
-            out[count++] = (struct upload_touch){upload->id, touched};
-        }
-    }
-    return count;
-}
-
 unsigned uploads_count(struct uploads *uploads)
 {
     scoped_lock(&uploads->mutex);

@@ -17,7 +17,6 @@ enum {
     UPLOAD_FLUSH = 8 << 20,  /* write-back is started in steps of so many bytes */
     UPLOAD_SYNC = 64 << 20,  /* and what is held recorded in such steps */
     DIGEST_STEP = 256 << 10, /* bytes read at once when a digest is computed anew */
-    TOUCH_BATCH = 256,       /* rows in one act */
 };
 
 #define UPLOAD_SYNC_AFTER (600 * (int64_t)CLOCK_SECOND)
@@ -77,10 +76,11 @@ static enum outcome row_insert(struct local *local, struct database *db, void *a
 
 static enum outcome row_synced(struct local *local, struct database *db, void *argument, struct failure *why)
 {
+    (void)local;
     const struct upload_row *row = argument;
     scoped_query struct query q = query_on(db, "UPDATE upload SET synced = ?, touched = ? WHERE upload = ?");
     bind_int(&q, (int64_t)row->synced);
-    bind_int(&q, timeline_now(&local->time));
+    bind_int(&q, row->upload->touched);
     bind_id(&q, &row->upload->id);
     return query_run(&q, why);
 }
@@ -94,41 +94,26 @@ static enum outcome row_delete(struct local *local, struct database *db, void *a
     return query_run(&q, why);
 }
 
-struct touching {
-    size_t count;
-    struct upload_touch rows[TOUCH_BATCH];
-};
-
-static enum outcome rows_touched(struct local *local, struct database *db, void *argument,
-                                 struct failure *why)
+static enum outcome row_touched(struct local *local, struct database *db, void *argument, struct failure *why)
 {
-    (void)local;
-    const struct touching *touching = argument;
-    enum outcome outcome = OUTCOME_OK;
-    for (size_t i = 0; i < touching->count && outcome == OUTCOME_OK; i++) {
-        scoped_query struct query q = query_on(db, "UPDATE upload SET touched = ? WHERE upload = ?");
-        bind_int(&q, touching->rows[i].touched);
-        bind_id(&q, &touching->rows[i].id);
-        outcome = query_run(&q, why);
-    }
-    return outcome;
+    const struct upload_row *row = argument;
+    scoped_query struct query q = query_on(db, "UPDATE upload SET touched = ? WHERE upload = ?");
+    bind_int(&q, timeline_now(&local->time));
+    bind_id(&q, &row->upload->id);
+    return query_run(&q, why);
 }
 
-static enum outcome note_touched(struct local *local, int64_t after, struct failure *why)
+/* Its row knows it within seconds, so that after a crash none is taken for idle that was not. */
+static void upload_touch(struct local *local, struct upload *upload)
 {
-    struct touching touching;
-    enum outcome outcome = OUTCOME_OK;
-    do {
-        touching.count = uploads_touched(&local->uploads, after, touching.rows, TOUCH_BATCH);
-        if (touching.count > 0)
-            outcome = writer_do(&local->writer, rows_touched, &touching, why);
-    } while (outcome == OUTCOME_OK && touching.count == TOUCH_BATCH);
-    return outcome;
-}
-
-enum outcome uploads_note_touched(struct local *local, struct failure *why)
-{
-    return note_touched(local, UPLOAD_NOTE_AFTER, why);
+    int64_t now = timeline_now(&local->time);
+    upload->touched = now;
+    if (now - upload->noted <= UPLOAD_NOTE_EVERY)
+        return;
+    upload->noted = now;
+    struct upload_row row = {.upload = upload};
+    enum outcome outcome = writer_do(&local->writer, row_touched, &row, NULL);
+    (void)outcome; /* then it may go early, after a crash */
 }
 
 /* ---- one upload, with its lock ---- */
@@ -326,7 +311,7 @@ enum outcome local_upload_begin(struct store *store, const struct store_caller *
         struct store_upload_state state = {0};
         enum outcome outcome = OUTCOME_HELD;
         if (upload) {
-            upload->touched = timeline_now(&local->time);
+            upload_touch(local, upload);
             pthread_mutex_lock(&upload->mutex);
             if (!upload->dead)
                 outcome = begin_state(local, upload, caller, begin, &state, why);
@@ -384,7 +369,7 @@ enum outcome local_upload_write(struct store *store, const struct store_caller *
     if (strcmp(upload->owner, caller->principal) != 0) {
         outcome = failure_set(why, OUTCOME_DENIED, "the upload belongs to another caller");
     } else {
-        upload->touched = timeline_now(&local->time);
+        upload_touch(local, upload);
         scoped_lock(&upload->mutex);
         if (upload->dead)
             outcome = failure_set(why, OUTCOME_ABSENT, "there is no such upload");
@@ -431,8 +416,6 @@ void uploads_park(struct local *local)
             (void)outcome; /* then less is held at the next start */
         }
     }
-    enum outcome outcome = note_touched(local, 0, NULL);
-    (void)outcome; /* then some go a little early */
 }
 
 static enum outcome recover_file(struct local *local, struct upload *upload, struct failure *why)
@@ -466,7 +449,7 @@ static enum outcome recover_row(struct local *local, struct query *q, bool *lost
     upload->size = (uint64_t)column_int(q);
     upload->held = upload->started = upload->synced = (uint64_t)column_int(q);
     upload->synced_at = column_int(q);
-    upload->touched = upload->noted = upload->synced_at + UPLOAD_NOTE_SLACK;
+    upload->touched = upload->noted = upload->synced_at + UPLOAD_NOTE_EVERY;
     enum outcome outcome = recover_file(local, upload, why);
     *lost = outcome == OUTCOME_ABSENT;
     if (outcome == OUTCOME_OK) {

@@ -11,8 +11,8 @@
  *     committed) --> DEAD;  LIVE --abort, idle--> DEAD
  *
  * A DEAD one is out of the table and goes when the last who holds it gives it
- * back. upload_write costs no SQL and no memory: a look-up, one pwrite and the
- * digest. Descriptors of uploads are bounded (UPLOADS_OPEN_MAX): of the others
+ * back. upload_write costs no memory and mostly no SQL: a look-up, one pwrite and
+ * the digest. Descriptors of uploads are bounded (UPLOADS_OPEN_MAX): of the others
  * the file is opened again when bytes come.
  *
  * Locks: an upload's own, then the writer's or a leaf. The table's is a leaf
@@ -30,9 +30,8 @@
 
 enum { UPLOAD_BUCKETS = 1024, UPLOADS_OPEN_MAX = 64 };
 
-/* A row is this much behind before it is written, and with the time until then at most that much. */
-#define UPLOAD_NOTE_AFTER (3 * (int64_t)CLOCK_SECOND)
-#define UPLOAD_NOTE_SLACK (6 * (int64_t)CLOCK_SECOND)
+/* How far a row may be behind in when its upload was last touched. */
+#define UPLOAD_NOTE_EVERY (6 * (int64_t)CLOCK_SECOND)
 
 struct upload {
     /* fixed once it is in the table */
@@ -89,17 +88,6 @@ struct upload *upload_new(const struct id *id, const char *owner, const char *na
 
 /* Any live upload that was touched before `before`, or NULL; as uploads_take. */
 struct upload *uploads_take_idle(struct uploads *uploads, int64_t before);
-/* Which of them were touched since their rows knew it, by more than `after`; taken as noted. */
-struct upload_touch {
-    struct id id;
-    int64_t touched;
-};
-size_t uploads_touched(struct uploads *uploads, int64_t after, struct upload_touch *out, size_t capacity);
-/*
- * Rows learn when their uploads were last touched, some seconds late, so that
- * after a crash none is taken for idle that was not.
- */
-must_check enum outcome uploads_note_touched(struct local *local, struct failure *why);
 unsigned uploads_count(struct uploads *uploads);
 /* Bytes that are still to come of those whose size is known. */
 uint64_t uploads_promised(struct uploads *uploads);

@@ -15,7 +15,7 @@ struct conformance {
 };
 
 extern const struct conformance conformance_uploads, conformance_files, conformance_reads,
-    conformance_interests, conformance_notices, conformance_sweep;
+    conformance_interests, conformance_bounds, conformance_notices, conformance_sweep;
 
 #define SUBJECT_TEST(test) cmocka_unit_test_setup_teardown(test, subject_setup, subject_teardown)
 

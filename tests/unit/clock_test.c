@@ -42,6 +42,20 @@ static void test_a_test_clock_moves_only_when_told(void **state)
     assert_true(clock_wall(&clock) == 1000 - (int64_t)3600 * CLOCK_SECOND);
 }
 
+static void test_a_run_of_the_machine_has_a_name(void **state)
+{
+    (void)state;
+    struct clock clock;
+    assert_true(clock_boot(clock_system()) != 0);
+    assert_true(clock_boot(clock_system()) == clock_boot(clock_system()));
+    clock_test_init(&clock, 5, 1000);
+    assert_true(clock_boot(&clock) == 0);
+    clock_test_boot(&clock, 3, 7);
+    assert_true(clock_boot(&clock) == 3);
+    assert_int_equal(clock_elapsed(&clock), 7);
+    assert_int_equal(clock_wall(&clock), 1000);
+}
+
 enum { STEPS = 2000 };
 
 static void *watch(void *clock)
@@ -76,6 +90,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_system_clock_is_the_machines),
         cmocka_unit_test(test_a_test_clock_moves_only_when_told),
+        cmocka_unit_test(test_a_run_of_the_machine_has_a_name),
         cmocka_unit_test(test_it_may_be_stepped_and_read_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,11 @@ struct fileshare_options {
      * but for one new connection at once in place of one that broke (it may have gone while nothing was done).
      */
     unsigned retry_seconds;
+    /*
+     * While a wait or an attached mailbox waits: a server from which nothing comes for so long, though
+     * it is asked, is taken for dead, and connected to anew; 0: 45.
+     */
+    unsigned dead_seconds;
     bool without_rpcbind;      /* do not register the callback program, nor ask rpcbind for the port */
     const char *state_folder;  /* of durable mailboxes; NULL: $XDG_STATE_HOME/fileshare, else ~/.local/state/fileshare */
 };

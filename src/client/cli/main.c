@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROWS = 10, RETRY_NOT_GIVEN = UINT32_MAX };
+enum { ROWS = 11, RETRY_NOT_GIVEN = UINT32_MAX };
 
 struct request {
     struct client *client;
@@ -65,6 +65,8 @@ static void list_rows(struct request *request)
          _("neither ask rpcbind for the server nor register there to be called back")},
         {"retry-for", 0, OPTION_DURATION, &request->retry, 0, 86400, "D",
          _("how long to try again when the server can't be reached (30s, and at the start not at all)")},
+        {"dead-after", 0, OPTION_DURATION, &client->options.dead_seconds, 1, 86400, "D",
+         _("while it waits: how long a silent server is believed to be there (45s)")},
         OPTION_END,
     };
     memcpy(request->rows, all, sizeof all);

@@ -17,22 +17,28 @@
 #include <sys/eventfd.h>
 
 enum {
-    CALL_MS = 15000,
     LEAVE_MS = 3000,
     RETRY_FIRST_MS = 100,
     RETRY_LAST_MS = 10000,
-    HELD_TRIES = 6,     /* whoever was killed just now may seem to hold the mailbox still */
+    HELD_MS = 8000,     /* whoever was killed, or cut off, just now may seem to hold the mailbox still */
     LOOK_FIRST_MS = 20, /* for the outcome of the proof */
-    LOOK_LAST_MS = 30 * 1000,
     PULL_MS = 2 * 1000, /* without a route */
-    PULL_SELDOM_MS = 60 * 1000,
     REST_MAX_MS = 5000, /* poll does not count while the machine sleeps; times to look do */
     NOTE_SIZE = FAILURE_TEXT_MAX + 64
+};
+
+/*
+ * How often the server is asked for something, and how long it may take: one that
+ * falls silent is noticed within the two together.
+ */
+struct patience {
+    uint32_t look_ms, call_ms, pull_ms, retry_last_ms;
 };
 
 struct keeper {
     /* set at the start */
     struct keeper_options options;
+    struct patience patience;
     struct id ticket;
     pthread_t thread;
     int wake_fd; /* an eventfd: the connection broke */
@@ -64,6 +70,13 @@ static bool tell(struct keeper *keeper, const struct event *event, const char *r
     scoped_lock(&keeper->telling);
     if (event->number <= keeper->shown)
         return true;
+    struct event lost;
+    /* What was shown before the server heard so is not lost, nor told twice as lost. */
+    if (event->kind == EVENT_DROPPED && event->dropped > event->number - keeper->shown) {
+        lost = *event;
+        lost.dropped = event->number - keeper->shown;
+        event = &lost;
+    }
     if (!keeper->options.event(keeper->options.context, event, route))
         return false;
     keeper->shown = event->number;
@@ -334,10 +347,11 @@ struct rounds {
     uint32_t look_ms;
 };
 
-static void plan_look(struct rounds *rounds, fs_route route, int64_t now)
+static void plan_look(const struct keeper *keeper, struct rounds *rounds, fs_route route, int64_t now)
 {
-    rounds->look_ms = route == FS_ROUTE_PROVING && rounds->look_ms < LOOK_LAST_MS ? rounds->look_ms * 2
-                                                                                  : LOOK_LAST_MS;
+    uint32_t last_ms = keeper->patience.look_ms;
+    rounds->look_ms = route == FS_ROUTE_PROVING && rounds->look_ms < last_ms / 2 ? rounds->look_ms * 2
+                                                                                 : last_ms;
     rounds->look_at = now + (int64_t)rounds->look_ms * 1000000;
 }
 
@@ -354,13 +368,14 @@ static enum outcome do_rounds(struct keeper *keeper, struct rounds *rounds, fs_r
             return outcome;
         set_route(keeper, *route);
         note_route(keeper, *route);
-        plan_look(rounds, *route, now);
+        plan_look(keeper, rounds, *route, now);
         if (*route == FS_ROUTE_NONE && before != FS_ROUTE_NONE)
             rounds->pull_at = now;
     }
     if (now >= rounds->pull_at) {
         outcome = pull(keeper, why);
-        rounds->pull_at = now + (int64_t)(*route == FS_ROUTE_NONE ? PULL_MS : PULL_SELDOM_MS) * 1000000;
+        rounds->pull_at = now +
+                          (int64_t)(*route == FS_ROUTE_NONE ? PULL_MS : keeper->patience.pull_ms) * 1000000;
     }
     return outcome;
 }
@@ -370,8 +385,9 @@ static enum outcome stay(struct keeper *keeper, fs_route route, struct failure *
 {
     int64_t now = clock_elapsed(clock_system());
     struct rounds rounds = {.look_ms = LOOK_FIRST_MS};
-    rounds.look_at = now + (int64_t)(route == FS_ROUTE_PROVING ? LOOK_FIRST_MS : LOOK_LAST_MS) * 1000000;
-    rounds.pull_at = now + (int64_t)(route == FS_ROUTE_NONE ? 0 : PULL_SELDOM_MS) * 1000000;
+    rounds.look_at = now + (int64_t)(route == FS_ROUTE_PROVING ? LOOK_FIRST_MS : keeper->patience.look_ms) *
+                               1000000;
+    rounds.pull_at = now + (int64_t)(route == FS_ROUTE_NONE ? 0 : keeper->patience.pull_ms) * 1000000;
     set_route(keeper, route);
     note_route(keeper, route);
     for (;;) {
@@ -413,13 +429,13 @@ static void *keeper_run(void *argument)
 {
     struct keeper *keeper = argument;
     struct backoff backoff;
-    unsigned held = 0;
-    backoff_init(&backoff, RETRY_FIRST_MS, RETRY_LAST_MS);
+    int64_t held_until = clock_elapsed(clock_system()) + (int64_t)HELD_MS * 1000000;
+    backoff_init(&backoff, RETRY_FIRST_MS, keeper->patience.retry_last_ms);
     while (!stop_is_asked(&keeper->session.stop)) {
         struct failure why = {0};
         fs_attachment attachment = {0};
         enum outcome outcome = attach(keeper, &attachment, &why);
-        if (outcome != OUTCOME_HELD || ++held >= HELD_TRIES)
+        if (outcome != OUTCOME_HELD || clock_elapsed(clock_system()) >= held_until)
             tell_first(keeper, outcome, &why);
         if (outcome == OUTCOME_OK) {
             backoff_reset(&backoff);
@@ -448,6 +464,16 @@ static void keeper_free(struct keeper *keeper)
     free(keeper);
 }
 
+static struct patience patience_of(uint32_t dead_ms)
+{
+    return (struct patience){
+        .look_ms = dead_ms / 3 * 2,
+        .call_ms = dead_ms / 3,
+        .pull_ms = dead_ms / 3 * 4,
+        .retry_last_ms = dead_ms / 3 < RETRY_LAST_MS ? dead_ms / 3 : RETRY_LAST_MS,
+    };
+}
+
 /* Signals are the caller's: they go to its own threads. */
 static int start_thread(struct keeper *keeper)
 {
@@ -466,7 +492,10 @@ enum outcome keeper_start(const struct keeper_options *options, struct keeper **
         return failure_set(why, OUTCOME_NOMEM, "no memory to be called back");
     keeper->options = *options;
     keeper->session.target = *options->target;
-    keeper->session.call_ms = CALL_MS;
+    keeper->patience = patience_of(keeper->session.target.dead_ms);
+    keeper->session.call_ms = keeper->patience.call_ms;
+    if (keeper->session.target.connect_ms > keeper->session.target.dead_ms)
+        keeper->session.target.connect_ms = keeper->session.target.dead_ms;
     keeper->options.target = &keeper->session.target;
     keeper->local = options->local;
     keeper->ticket = id_random();

@@ -26,6 +26,7 @@ struct target {
     size_t count;
     uint32_t program;
     unsigned connect_ms;
+    unsigned dead_ms; /* a server that is silent for so long is taken for dead by who waits */
     bool without_rpcbind;
     char software[REACH_TEXT_SIZE];
 };

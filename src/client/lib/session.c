@@ -13,6 +13,7 @@
 
 enum {
     CONNECT_SECONDS = 10,
+    DEAD_SECONDS = 45,
     CALL_MS = 120000, /* a COMMIT waits for the server's disk */
     RETRY_FIRST_MS = 50,
     RETRY_LAST_MS = 5000,
@@ -189,6 +190,8 @@ static enum outcome set_target(struct target *target, const struct fileshare_opt
     target->program = options->program != 0 ? options->program : FILESHARE_PROG;
     unsigned seconds = options->connect_seconds != 0 ? options->connect_seconds : CONNECT_SECONDS;
     target->connect_ms = seconds < 86400 ? seconds * 1000 : 86400000;
+    seconds = options->dead_seconds != 0 ? options->dead_seconds : DEAD_SECONDS;
+    target->dead_ms = seconds < 86400 ? seconds * 1000 : 86400000;
     target->without_rpcbind = options->without_rpcbind;
     return server_text_places(options->server, target->places, &target->count, why);
 }

@@ -63,7 +63,7 @@ static const struct config_key keys[] = {
      "NUMBER", "the same, of one caller"},
     {"store", "events-per-mailbox", CONFIG_NUMBER, MEMBER(store_limits.events_per_mailbox), 1, ANY, "10000",
      "NUMBER", "events kept for a client that is away; the oldest are dropped, and counted"},
-    {"store", "event-age", CONFIG_DURATION, MEMBER(store_limits.event_seconds), 60, YEAR, "30d", "DURATION",
+    {"store", "event-age", CONFIG_DURATION, MEMBER(store_limits.event_seconds), 1, YEAR, "30d", "DURATION",
      "events older than this are dropped, and counted"},
     {"store", "answers-per-caller", CONFIG_NUMBER, MEMBER(store_limits.answers_per_principal), 16, ANY, "10000",
      "NUMBER", "answers of a day kept for calls that are repeated"},

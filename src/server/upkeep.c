@@ -21,6 +21,7 @@ struct upkeep {
     int64_t rpcbind_due;                 /* elapsed */
     enum outcome rpcbind_state;          /* of the last try: told once, when it changes */
     char store_trouble[FAILURE_TEXT_MAX]; /* told once, when it changes */
+    uint64_t events_dropped;              /* told so far */
 };
 
 /* One line when a trouble comes, changes or goes; none while it stays. */
@@ -33,6 +34,18 @@ static void note_trouble(struct upkeep *upkeep, const char *trouble)
     else
         log_notice("store: all is well again");
     memcpy(upkeep->store_trouble, trouble, sizeof upkeep->store_trouble);
+}
+
+/* Each client is told its own number when it comes; here is what all of them lost. */
+static void note_dropped(struct upkeep *upkeep, uint64_t dropped)
+{
+    static struct log_limit limit;
+    if (dropped == upkeep->events_dropped || !log_allowed(&limit, 1))
+        return;
+    log_warning("%llu events were dropped, the oldest first: of clients that are away too many waited,"
+                " or for too long (events-per-mailbox, event-age)",
+                (unsigned long long)(dropped - upkeep->events_dropped));
+    upkeep->events_dropped = dropped;
 }
 
 static enum outcome spread_news(struct service *service, struct failure *why)
@@ -88,6 +101,7 @@ static void look_after_store(struct upkeep *upkeep, int64_t *next_due)
         return;
     }
     service_note_health(service, &health);
+    note_dropped(upkeep, health.events_dropped);
     note_trouble(upkeep, health.trouble);
 }
 

@@ -203,7 +203,11 @@ static void overflow(void **state)
     assert_int_equal(events(s, &box, 0, found, 8, &more), 4);
     assert_int_equal(found[0].kind, STORE_ARRIVED);
     uint64_t fourth = found[3].number;
-    for (int i = 0; i < 6; i++)
+    arrive(s, "f"); /* one past the bound */
+    size_t first = events(s, &box, 0, found, 8, &more);
+    assert_int_equal(found[0].kind, STORE_DROPPED);
+    assert_int_equal(found[0].dropped + first - 1, 5);
+    for (int i = 0; i < 5; i++)
         arrive(s, "f");
     size_t count = events(s, &box, 0, found, 8, &more);
     assert_true(count <= 5);
@@ -214,6 +218,36 @@ static void overflow(void **state)
         assert_int_equal(found[i].kind, STORE_ARRIVED);
         assert_true(found[i].number > found[i - 1].number);
     }
+}
+
+/* What was on its way when it was dropped, and came, is not counted as lost. */
+static void told_while_dropped(void **state)
+{
+    struct subject *s = *state;
+    s->limits.events_per_mailbox = 4;
+    subject_restart(s);
+    struct id box = id_random();
+    struct store_claim c;
+    struct store_event found[8];
+    bool more;
+    wait_for(s, &box, "f", true);
+    route(s, &box, "here", NULL);
+    for (int i = 0; i < 4; i++)
+        arrive(s, "f");
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 4);
+    for (int i = 0; i < 4; i++)
+        arrive(s, "f");
+    events(s, &box, 0, found, 8, &more);
+    assert_int_equal(found[0].kind, STORE_DROPPED);
+    uint64_t last_lost = found[0].number;
+    assert_true(last_lost > c.newest);
+    done(s, &c, c.newest);
+    size_t count = events(s, &box, c.newest, found, 8, &more);
+    assert_int_equal(found[0].kind, STORE_DROPPED);
+    assert_int_equal(found[0].number, last_lost);
+    assert_int_equal(found[0].dropped, last_lost - c.newest);
+    assert_int_equal(found[0].dropped + count - 1, 4);
 }
 
 static void many_waiters_of_one_name(void **state)
@@ -258,8 +292,13 @@ static void event_fd_wakes(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    SUBJECT_TEST(claimed_and_done),  SUBJECT_TEST(tried_again_later), SUBJECT_TEST(notices_outlive_a_restart),
-    SUBJECT_TEST(forgotten_mailbox), SUBJECT_TEST(overflow),          SUBJECT_TEST(many_waiters_of_one_name),
+    SUBJECT_TEST(claimed_and_done),
+    SUBJECT_TEST(tried_again_later),
+    SUBJECT_TEST(notices_outlive_a_restart),
+    SUBJECT_TEST(forgotten_mailbox),
+    SUBJECT_TEST(overflow),
+    SUBJECT_TEST(told_while_dropped),
+    SUBJECT_TEST(many_waiters_of_one_name),
     SUBJECT_TEST(event_fd_wakes),
 };
 

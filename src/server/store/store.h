@@ -217,6 +217,7 @@ struct store_mailbox {
 struct store_health {
     uint64_t files, bytes;            /* roughly */
     uint64_t uploads, interests, mailboxes, events;
+    uint64_t events_dropped;          /* since the server began: mailboxes were full, or events old */
     uint64_t free_bytes;
     bool writable;
     char trouble[FAILURE_TEXT_MAX];   /* "" when all is well */

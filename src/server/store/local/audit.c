@@ -36,7 +36,10 @@ static enum outcome counters(struct local *local, struct store_health *out, stru
 enum outcome local_health(struct store *store, struct store_health *out, struct failure *why)
 {
     struct local *local = local_of(store);
-    struct store_health health = {.uploads = uploads_count(&local->uploads)};
+    struct store_health health = {
+        .uploads = uploads_count(&local->uploads),
+        .events_dropped = atomic_load(&local->events_dropped),
+    };
     enum outcome outcome = counters(local, &health, why);
     if (outcome == OUTCOME_OK)
         outcome = disk_free_bytes(local->folder_fd, &health.free_bytes, why);

@@ -25,6 +25,8 @@
 #include "server/store/local/writer.h"
 #include "server/store/store.h"
 
+#include <stdatomic.h>
+
 struct local {
     struct store store; /* first: a struct store is the beginning of one of ours */
     struct store_limits limits;
@@ -41,6 +43,7 @@ struct local {
     struct due due;
     struct sweeping sweeping;
     struct waiters waiters; /* the writer's thread's */
+    _Atomic uint64_t events_dropped; /* since it was opened; a try that was undone counts as well */
     struct writer writer;
 };
 

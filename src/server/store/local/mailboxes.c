@@ -106,6 +106,24 @@ enum outcome mailbox_end(struct database *db, int64_t row, struct failure *why)
     return outcome == OUTCOME_OK ? delete_of(db, "DELETE FROM mailbox WHERE id = ?", row, why) : outcome;
 }
 
+/*
+ * Events that were on their way when they were dropped came after all: those up to
+ * `number` are not lost. Numbers follow one another but where a mailbox was made
+ * again, so what follows `number` is at most what was dropped. What stands for
+ * dropped events is the oldest there is.
+ */
+static enum outcome told_before_dropped(struct database *db, int64_t row, uint64_t number,
+                                        struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "UPDATE event SET dropped = min(dropped, number - ?1) WHERE mailbox = ?2 AND kind = ?3"
+            " AND number = (SELECT min(number) FROM event WHERE mailbox = ?2)");
+    bind_int(&q, number > INT64_MAX ? INT64_MAX : (int64_t)number);
+    bind_int(&q, row);
+    bind_int(&q, STORE_DROPPED);
+    return query_run(&q, why);
+}
+
 enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64_t row, uint64_t number,
                                  struct failure *why)
 {
@@ -117,7 +135,8 @@ enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64
         if (outcome != OUTCOME_OK)
             return outcome;
     }
-    return touch(local, db, row, why);
+    enum outcome outcome = told_before_dropped(db, row, number, why);
+    return outcome == OUTCOME_OK ? touch(local, db, row, why) : outcome;
 }
 
 enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since, struct store_event *events,

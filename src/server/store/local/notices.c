@@ -43,6 +43,7 @@ static void noticed_add(struct noticed *noticed, int64_t mailbox)
 struct dropping {
     int64_t number;
     int64_t dropped; /* events that it stands for, itself included */
+    bool marker;     /* it stands for those that were dropped before */
 };
 
 /* The oldest event that was stored before `before`. ABSENT. */
@@ -58,9 +59,9 @@ static enum outcome oldest_event(struct database *db, int64_t mailbox, int64_t b
     if (outcome != OUTCOME_OK)
         return outcome;
     out->number = column_int(&q);
-    bool marker = column_int(&q) == STORE_DROPPED;
+    out->marker = column_int(&q) == STORE_DROPPED;
     int64_t dropped = column_int(&q);
-    out->dropped = marker ? dropped : 1;
+    out->dropped = out->marker ? dropped : 1;
     return column_int(&q) < before ? OUTCOME_OK : OUTCOME_ABSENT;
 }
 
@@ -94,11 +95,13 @@ enum outcome notices_age(struct local *local, struct database *db, int64_t mailb
 {
     struct dropping all = {0}, one;
     unsigned count = 0;
+    uint64_t events = 0;
     enum outcome outcome = OUTCOME_OK;
     while (count < limit && outcome == OUTCOME_OK) {
         outcome = oldest_event(db, mailbox, before, all.number, &one, why);
         if (outcome == OUTCOME_OK) {
-            all = (struct dropping){one.number, all.dropped + one.dropped};
+            all = (struct dropping){.number = one.number, .dropped = all.dropped + one.dropped};
+            events += !one.marker;
             count++;
         }
     }
@@ -107,7 +110,10 @@ enum outcome notices_age(struct local *local, struct database *db, int64_t mailb
     outcome = drop_events(db, mailbox, all.number, why);
     if (outcome == OUTCOME_OK)
         outcome = put_marker(local, db, mailbox, &all, why);
-    *dropped += count;
+    if (outcome == OUTCOME_OK) {
+        *dropped += events;
+        atomic_fetch_add(&local->events_dropped, events);
+    }
     return outcome;
 }
 

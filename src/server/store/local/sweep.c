@@ -280,14 +280,18 @@ static enum outcome tidy_mailboxes(struct local *local, struct database *db, str
     return OUTCOME_OK;
 }
 
-/* Events that waited too long become one that counts them; that one goes when it has waited as long. */
+/*
+ * Events that waited too long become one that counts them; that one goes when it has waited as long and no
+ * interest of the mailbox is left: then the mailbox goes.
+ */
 static enum outcome tidy_events(struct local *local, struct database *db, struct tidying *tidying,
                                 struct failure *why)
 {
     int64_t before = timeline_now(&local->time) - timeline_seconds(local->limits.event_seconds), row = 0;
     enum outcome outcome = tidy(db,
                                 "DELETE FROM event WHERE (mailbox, number) IN"
-                                " (SELECT mailbox, number FROM event WHERE stored < ? AND kind = 2 LIMIT ?)",
+                                " (SELECT mailbox, number FROM event WHERE stored < ? AND kind = 2"
+                                "   AND mailbox IN (SELECT id FROM mailbox WHERE interests = 0) LIMIT ?)",
                                 before, ROW_BATCH, &tidying->left, &tidying->out->events, why);
     for (unsigned n = 0; n < MAILBOX_BATCH && outcome == OUTCOME_OK; n++) {
         outcome = next_mailbox(db, "SELECT mailbox FROM event WHERE stored < ? AND ? ORDER BY stored LIMIT 1",

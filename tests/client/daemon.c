@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { READY_MS = 10000, STOP_MS = 20000 };
+enum { OPTIONS_MAX = 16, READY_MS = 10000, STOP_MS = 20000 };
 
 int64_t milliseconds(void)
 {
@@ -56,8 +56,12 @@ static void run(const struct daemon *daemon)
     dup2(fd, 2);
     for (const char *const *at = daemon->environment; at && *at; at++)
         putenv((char *)(uintptr_t)*at);
-    execl(program, program, "--store", store, "--socket", path, "--address-file", addresses, "--port", port,
-          "--no-rpcbind", "--retry-first", "1", "--retry-last", "1", (char *)NULL);
+    const char *words[16 + OPTIONS_MAX] = {
+        program,  "--store", store,          "--socket",      path, "--address-file", addresses,
+        "--port", port,      "--no-rpcbind", "--retry-first", "1",  "--retry-last",   "1"};
+    for (size_t i = 0; i < OPTIONS_MAX && daemon->options && daemon->options[i]; i++)
+        words[14 + i] = daemon->options[i];
+    execv(program, (char *const *)(uintptr_t)words);
     perror(program);
     _exit(127);
 }

@@ -14,19 +14,20 @@
 
 struct daemon {
     char folder[64];
-    pid_t pid;         /* 0: it does not run */
-    uint16_t port;     /* kept over restarts */
-    char tcp[64];      /* "127.0.0.1:port" */
-    char local[128];   /* "unix:/path" */
-    const char *state; /* leaf of the clients' state folder; another one has other mailboxes */
+    pid_t pid;                      /* 0: it does not run */
+    uint16_t port;                  /* kept over restarts */
+    char tcp[64];                   /* "127.0.0.1:port" */
+    char local[128];                /* "unix:/path" */
+    const char *state;              /* leaf of the clients' state folder; another one has other mailboxes */
     const char *const *environment; /* "NAME=value" ... NULL: more of it for the next start; NULL: nothing */
-    int status;        /* how the last one ended, as of waitpid; set by daemon_stop and daemon_await */
+    const char *const *options;     /* more of them, likewise */
+    int status; /* how the last one ended, as of waitpid; set by daemon_stop and daemon_await */
 };
 
 void daemon_begin(struct daemon *daemon); /* makes the folder, starts it */
 /* The same, not started, its folder in `parent`. */
 void daemon_prepare(struct daemon *daemon, const char *parent);
-void daemon_end(struct daemon *daemon);   /* stops it, removes the folder */
+void daemon_end(struct daemon *daemon); /* stops it, removes the folder */
 
 /* Returns when it serves. */
 void daemon_start(struct daemon *daemon);

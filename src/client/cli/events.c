@@ -94,7 +94,9 @@ char *events_text(const struct fileshare_event *event, char text[EVENTS_TEXT_SIZ
                  name_show(event->pattern, strlen(event->pattern), shown, sizeof shown));
         break;
     case FILESHARE_DROPPED:
-        snprintf(text, EVENTS_TEXT_SIZE, _("%llu notices were lost: too many waited"),
+        snprintf(text, EVENTS_TEXT_SIZE,
+                 _("%llu events were dropped, the oldest first: too many waited, or for too long; \"ls\" "
+                   "shows what is there"),
                  (unsigned long long)event->dropped);
         break;
     }

@@ -21,12 +21,15 @@ static bool on_event(void *context, const struct fileshare_event *event)
 {
     struct listening *listening = context;
     struct failure why = {.text = ""};
+    char text[EVENTS_TEXT_SIZE];
     if (atomic_load(&listening->lost))
         return false;
     client_screen_begin(listening->client);
     events_print(&listening->output, event);
     enum outcome outcome = output_flush(&listening->output, &why);
     client_screen_end(listening->client);
+    if (outcome == OUTCOME_OK && event->kind == FILESHARE_DROPPED)
+        client_note(listening->client, "%s", events_text(event, text));
     if (outcome == OUTCOME_OK)
         return true;
     if (why.text[0] != '\0')

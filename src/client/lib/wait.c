@@ -31,6 +31,7 @@ enum {
 struct standing {
     struct id id;
     bool waiting;    /* the server has it, as far as we know */
+    bool doubtful;   /* an event of it may have been dropped: it is registered anew, and what is there told */
     int64_t next_at; /* when to renew it, or to register it anew: elapsed clock */
 };
 
@@ -110,18 +111,32 @@ static void take_expiry(struct waiting *waiting, const struct event *event)
     waiting->standings[pattern].next_at = 0;
 }
 
+/* Any of them may have been met by what was dropped, and would wait for an event that is no more. */
+static void take_loss(struct waiting *waiting, uint64_t dropped)
+{
+    char text[160];
+    for (size_t i = 0; i < waiting->wait->count; i++) {
+        if (tally_is_met(&waiting->tally, i))
+            continue;
+        waiting->standings[i].doubtful = true;
+        waiting->standings[i].next_at = 0;
+    }
+    snprintf(text, sizeof text,
+             "the server dropped %llu events before they could be told, the oldest first; looking at what is "
+             "there",
+             (unsigned long long)dropped);
+    note(waiting, text);
+}
+
 static enum outcome take_event(struct waiting *waiting, const struct event *event, const char *route,
                                struct failure *why)
 {
-    char text[128];
     if (event->kind == EVENT_EXPIRED) {
         take_expiry(waiting, event);
         return OUTCOME_OK;
     }
     if (event->kind == EVENT_DROPPED) {
-        snprintf(text, sizeof text, "the server dropped %llu arrivals: too many at once",
-                 (unsigned long long)event->dropped);
-        note(waiting, text);
+        take_loss(waiting, event->dropped);
         return OUTCOME_OK;
     }
     size_t pattern = pattern_of(waiting, event);
@@ -265,12 +280,23 @@ static enum outcome renew(struct waiting *waiting, struct standing *standing, st
     return outcome;
 }
 
+static enum outcome cancel(struct waiting *waiting, const struct standing *standing, struct failure *why);
+
+/* Whatever becomes of it, another takes its place: ABSENT. */
+static enum outcome give_up(struct waiting *waiting, const struct standing *standing, struct failure *why)
+{
+    enum outcome outcome = cancel(waiting, standing, why);
+    return outcome == OUTCOME_OK ? OUTCOME_ABSENT : outcome;
+}
+
 /* What is due: a renewal, or a new registration. Only what ends the wait is an outcome. */
 static enum outcome tend(struct waiting *waiting, size_t pattern, struct failure *why)
 {
     struct standing *standing = &waiting->standings[pattern];
     struct failure reason;
-    enum outcome outcome = standing->waiting ? renew(waiting, standing, &reason) : OUTCOME_ABSENT;
+    enum outcome outcome = !standing->waiting   ? OUTCOME_ABSENT
+                           : standing->doubtful ? give_up(waiting, standing, &reason)
+                                                : renew(waiting, standing, &reason);
     if (outcome == OUTCOME_CHANGED) { /* met: its event is on the way */
         standing->waiting = false;
         standing->next_at = INT64_MAX;
@@ -280,8 +306,10 @@ static enum outcome tend(struct waiting *waiting, size_t pattern, struct failure
         standing->waiting = false;
         outcome = enroll(waiting, pattern, &reason);
     }
-    if (outcome == OUTCOME_OK)
+    if (outcome == OUTCOME_OK) {
+        standing->doubtful = false;
         return OUTCOME_OK;
+    }
     if (outcome == OUTCOME_STOPPED || outcome == OUTCOME_NOMEM)
         return failure_set(why, outcome, "%s", reason.text);
     note(waiting, reason.text);
@@ -398,7 +426,6 @@ static void forget_mailbox(struct waiting *waiting)
 static void leave(struct waiting *waiting, enum outcome outcome)
 {
     struct fileshare *session = waiting->session;
-    unsigned connect_ms = session->target.connect_ms, call_ms = session->call_ms;
     session_limit(session, LEAVE_MS, LEAVE_MS);
     if (outcome == OUTCOME_STOPPED)
         stop_take(&session->stop); /* who asks once more stops this, too */
@@ -409,7 +436,6 @@ static void leave(struct waiting *waiting, enum outcome outcome)
         waiting->ended = true; /* no memory: nothing more is told */
     if (waiting->made)
         forget_mailbox(waiting);
-    session_limit(session, connect_ms, call_ms);
 }
 
 /* ---- the wait ---- */
@@ -471,18 +497,22 @@ static enum outcome enroll_all(struct waiting *waiting, struct failure *why)
 static enum outcome wait_for_all(struct waiting *waiting, struct failure *why)
 {
     struct fileshare *session = waiting->session;
-    unsigned retry_seconds = session->retry_seconds;
+    unsigned retry_seconds = session->retry_seconds, dead_ms = session->target.dead_ms;
+    unsigned connect_ms = session->target.connect_ms, call_ms = session->call_ms;
     int64_t until = waiting->wait->seconds == 0
                         ? INT64_MAX
                         : clock_elapsed(clock_system()) + (int64_t)waiting->wait->seconds * CLOCK_SECOND;
     enum outcome outcome = enroll_all(waiting, why);
-    session->retry_seconds = 0; /* from here on we come back to it by ourselves, and have the keeper */
+    /* From here on we come back to it by ourselves, and have the keeper; a call that hangs holds up what came. */
+    session->retry_seconds = 0;
+    session_limit(session, connect_ms < dead_ms ? connect_ms : dead_ms, dead_ms / 3);
     if (outcome == OUTCOME_OK && !is_over(waiting))
         outcome = start_keeper(waiting, why);
     if (outcome == OUTCOME_OK)
         outcome = watch(waiting, until, why);
     leave(waiting, outcome);
     session->retry_seconds = retry_seconds;
+    session_limit(session, connect_ms, call_ms);
     bool late = outcome == OUTCOME_TIMEOUT || outcome == OUTCOME_STOPPED;
     return late && is_over(waiting) ? OUTCOME_OK : outcome;
 }

@@ -173,12 +173,21 @@ static void work_before_the_crash(struct subject *s)
     }
 }
 
-/* What was answered OK is there; an upload goes on from what was made durable. */
-static void crash_in_the_middle(void **state)
+/* As after a cut of the power: another run of the machine, and what was not synced is anything. */
+static void the_machine_crashed(struct subject *s)
 {
-    struct subject *s = *state;
-    close_it(s);
-    in_a_crash(s, work_before_the_crash);
+    char command[512];
+    clock_test_boot(&s->clock, 2, CLOCK_SECOND);
+    snprintf(command, sizeof command,
+             "cd %s && "
+             "dd if=/dev/zero of=$(echo incoming/*) bs=1M seek=%d count=%d conv=notrunc status=none",
+             s->folder, SYNCED, HELD - SYNCED);
+    assert_int_equal(system(command), 0);
+}
+
+/* What was answered OK is there; an upload goes on from so many bytes. */
+static void go_on_after_the_crash(struct subject *s, unsigned mib)
+{
     subject_open(s);
     char text[8];
     struct store_audit audit;
@@ -188,14 +197,15 @@ static void crash_in_the_middle(void **state)
     struct store_upload_begin b = {.upload = crash_upload, .name = "large"};
     struct store_upload_state st;
     assert_ok(begin(s, &alice, &b, &st));
-    assert_int_equal(st.held, (uint64_t)SYNCED * MIB);
+    assert_int_equal(st.held, (uint64_t)mib * MIB);
     uint8_t *bytes = malloc((size_t)HELD * MIB);
     for (unsigned i = 0; i < HELD; i++)
         fill(bytes + (size_t)i * MIB, MIB, i);
-    struct digest_value digest = digest_of(bytes, (size_t)SYNCED * MIB);
+    struct digest_value digest = digest_of(bytes, (size_t)mib * MIB);
     assert_memory_equal(&st.digest, &digest, sizeof digest);
     uint64_t held;
-    assert_ok(upload_write(s, &alice, &b.upload, st.held, bytes + st.held, (HELD - SYNCED) * MIB, &held));
+    assert_ok(
+        upload_write(s, &alice, &b.upload, st.held, bytes + st.held, (size_t)(HELD - mib) * MIB, &held));
     struct store_publish p = {.upload = crash_upload,
                               .check = true,
                               .size = (uint64_t)HELD * MIB,
@@ -210,6 +220,26 @@ static void crash_in_the_middle(void **state)
     assert_true(store_audit_is_sound(&audit));
     assert_int_equal(count_files(s->folder, "incoming"), 0);
     free(bytes);
+}
+
+/* What the server wrote is there, synced or not. */
+static void crash_of_the_server(void **state)
+{
+    struct subject *s = *state;
+    clock_test_boot(&s->clock, 1, clock_elapsed(&s->clock));
+    close_it(s);
+    in_a_crash(s, work_before_the_crash);
+    go_on_after_the_crash(s, HELD);
+}
+
+static void crash_of_the_machine(void **state)
+{
+    struct subject *s = *state;
+    clock_test_boot(&s->clock, 1, clock_elapsed(&s->clock));
+    close_it(s);
+    in_a_crash(s, work_before_the_crash);
+    the_machine_crashed(s);
+    go_on_after_the_crash(s, SYNCED);
 }
 
 static int acknowledged;
@@ -372,8 +402,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOCAL_TEST(one_server_per_store), LOCAL_TEST(folder_is_private),    LOCAL_TEST(what_cannot_be_opened),
-        LOCAL_TEST(crash_in_the_middle),  LOCAL_TEST(killed_while_it_puts), LOCAL_TEST(strays_are_swept),
-        LOCAL_TEST(damage_is_told),       LOCAL_TEST(few_open_files),
+        LOCAL_TEST(crash_of_the_server),  LOCAL_TEST(crash_of_the_machine), LOCAL_TEST(killed_while_it_puts),
+        LOCAL_TEST(strays_are_swept),     LOCAL_TEST(damage_is_told),       LOCAL_TEST(few_open_files),
     };
     return cmocka_run_group_tests_name("store: local", tests, NULL, NULL);
 }

@@ -27,9 +27,10 @@ struct timeline timeline_start(const struct clock *clock, const struct timeline_
         .base_elapsed = clock_elapsed(clock),
     };
     /* A machine that was set back to a snapshot has the same name, but less time behind it. */
-    bool same = seen->boot != 0 && seen->boot == timeline.boot && timeline.base_elapsed >= seen->elapsed;
-    int64_t passed = same ? difference(timeline.base_elapsed, seen->elapsed)
-                          : difference(clock_wall(clock), seen->wall);
+    timeline.same_boot = seen->boot != 0 && seen->boot == timeline.boot &&
+                         timeline.base_elapsed >= seen->elapsed;
+    int64_t passed = timeline.same_boot ? difference(timeline.base_elapsed, seen->elapsed)
+                                        : difference(clock_wall(clock), seen->wall);
     timeline.base_store = seen->store < STORE_MAX - passed ? seen->store + passed : STORE_MAX;
     return timeline;
 }

@@ -26,6 +26,7 @@
 struct timeline {
     const struct clock *clock;
     uint64_t boot;
+    bool same_boot;       /* the machine ran on since the last mark */
     int64_t base_store;   /* store time at open */
     int64_t base_elapsed; /* clock_elapsed at open */
 };

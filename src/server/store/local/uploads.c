@@ -427,6 +427,10 @@ static enum outcome recover_file(struct local *local, struct upload *upload, str
         return outcome;
     if (fstat(fd, &status) < 0 || (uint64_t)status.st_size < upload->synced)
         return failure_set(why, OUTCOME_ABSENT, "an upload has fewer bytes than it had");
+    if (local->time.same_boot) {
+        upload->held = (uint64_t)status.st_size;
+        return OUTCOME_OK;
+    }
     if (ftruncate(fd, (off_t)upload->synced) < 0)
         return failure_system(why, OUTCOME_UNAVAILABLE, errno, "cut an upload to what is durable");
     return OUTCOME_OK;

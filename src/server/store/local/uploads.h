@@ -4,8 +4,10 @@
  * A live upload is a struct upload in a table, a file in incoming/ and a row of
  * the database. The row says how far the bytes are durable (synced); it is
  * written at the start, then every UPLOAD_SYNC bytes, and at a graceful close.
- * After a crash the upload goes on from there: the file is cut to it, and the
- * digest of what is held computed anew at the first call.
+ * After a crash of the machine the upload goes on from there: the file is cut to
+ * it. After one of the server alone, on the same run of the machine, all that was
+ * written is there, be it in the kernel's memory. The digest of what is held is
+ * computed anew at the first call.
  *
  *     LIVE --publish--> (settled: the file is whole, its row not yet known to be
  *     committed) --> DEAD;  LIVE --abort, idle--> DEAD

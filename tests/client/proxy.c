@@ -34,6 +34,14 @@ struct proxy {
     struct relay relays[RELAYS_MAX];
     unsigned cuts_left, cuts, connections;
     uint64_t after_sent, after_received;
+    uint64_t moved[2]; /* of all connections: to the server, from it */
+    uint8_t mark[16];  /* looked for in what goes that way */
+    size_t mark_size;
+    int mark_way;
+    uint64_t marked;      /* where it was, first */
+    uint64_t marked_back; /* of all connections, what had come the other way by then */
+    void (*hook)(void *context);
+    void *hook_context;
     uint64_t spoil[2]; /* offset to the server, and from it; 0: none */
     bool refuses;
     uint32_t interest_seconds; /* 0: as the server says */
@@ -56,12 +64,52 @@ static bool is_due(struct proxy *proxy, uint64_t sent, uint64_t received)
     pthread_mutex_lock(&proxy->lock);
     bool due = proxy->cuts_left > 0 && ((proxy->after_sent != 0 && sent >= proxy->after_sent) ||
                                         (proxy->after_received != 0 && received >= proxy->after_received));
+    void (*hook)(void *) = due ? proxy->hook : NULL;
+    void *context = proxy->hook_context;
     if (due) {
         proxy->cuts_left--;
         proxy->cuts++;
     }
     pthread_mutex_unlock(&proxy->lock);
+    if (hook)
+        hook(context);
     return due;
+}
+
+/* How much more may go this way, so that a cut comes to the byte. */
+static size_t room(struct proxy *proxy, int way, uint64_t moved)
+{
+    pthread_mutex_lock(&proxy->lock);
+    uint64_t limit = way == 0 ? proxy->after_sent : proxy->after_received;
+    size_t count = proxy->cuts_left > 0 && limit > moved && limit - moved < BUFFER ? limit - moved : BUFFER;
+    pthread_mutex_unlock(&proxy->lock);
+    return count;
+}
+
+/* `bytes` are those from `offset` on. */
+static void count_moved(struct proxy *proxy, int way, uint64_t offset, const char *bytes, ssize_t count)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->moved[way] += (uint64_t)count;
+    if (way == proxy->mark_way && proxy->mark_size > 0 && proxy->marked == 0) {
+        const char *at = memmem(bytes, (size_t)count, proxy->mark, proxy->mark_size);
+        if (at) {
+            proxy->marked = offset + (uint64_t)(at - bytes);
+            proxy->marked_back = proxy->moved[1 - way];
+        }
+    }
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+/* What was sent shall arrive: a close with bytes unread would take back what the other side has not read yet. */
+static void part_gently(int fd)
+{
+    enum { PATIENCE_MS = 2000 };
+    char waste[4096];
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    shutdown(fd, SHUT_WR);
+    while (poll(&one, 1, PATIENCE_MS) > 0 && recv(fd, waste, sizeof waste, 0) > 0)
+        ;
 }
 
 /* The first reply of a connection is that of HELLO, whose last words are five limits. */
@@ -91,10 +139,13 @@ static void spoil(struct proxy *proxy, int way, uint64_t offset, char *bytes, ss
 static ssize_t move(struct proxy *proxy, int from, int to, int way, uint64_t moved)
 {
     char buffer[BUFFER];
-    ssize_t got = recv(from, buffer, sizeof buffer, 0);
+    ssize_t got = recv(from, buffer, room(proxy, way, moved), 0);
     if (way == 1 && moved == 0)
         change_hello(proxy, buffer, got);
     spoil(proxy, way, moved, buffer, got);
+    /* Before it goes: who gets it may look at once. */
+    if (got > 0)
+        count_moved(proxy, way, moved, buffer, got);
     for (ssize_t done = 0; done < got;) {
         ssize_t put = send(to, buffer + done, (size_t)(got - done), MSG_NOSIGNAL);
         if (put <= 0)
@@ -110,7 +161,7 @@ static void *relay_run(void *argument)
     struct pollfd polls[2] = {{.fd = relay->client, .events = POLLIN},
                               {.fd = relay->server, .events = POLLIN}};
     uint64_t moved[2] = {0, 0};
-    bool alive = true;
+    bool alive = true, due = false;
     while (alive && poll(polls, 2, -1) >= 0) {
         for (int i = 0; i < 2 && alive; i++) {
             if (polls[i].revents == 0)
@@ -120,7 +171,12 @@ static void *relay_run(void *argument)
             if (alive)
                 moved[i] += (uint64_t)count;
         }
-        alive = alive && !is_due(relay->proxy, moved[0], moved[1]);
+        due = alive && is_due(relay->proxy, moved[0], moved[1]);
+        alive = alive && !due;
+    }
+    if (due) {
+        part_gently(relay->server);
+        part_gently(relay->client);
     }
     pthread_mutex_lock(&relay->proxy->lock);
     close(relay->client);
@@ -201,11 +257,16 @@ void proxy_cut_all(struct proxy *proxy)
     pthread_mutex_unlock(&proxy->lock);
 }
 
-void proxy_refuse(struct proxy *proxy, bool refuse)
+void proxy_shut(struct proxy *proxy, bool shut)
 {
     pthread_mutex_lock(&proxy->lock);
-    proxy->refuses = refuse;
+    proxy->refuses = shut;
     pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_refuse(struct proxy *proxy, bool refuse)
+{
+    proxy_shut(proxy, refuse);
     if (refuse)
         proxy_cut_all(proxy);
 }
@@ -237,6 +298,57 @@ void proxy_plan(struct proxy *proxy, unsigned cuts, uint64_t after_sent, uint64_
     proxy->after_sent = after_sent;
     proxy->after_received = after_received;
     pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_on_cut(struct proxy *proxy, void (*hook)(void *context), void *context)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->hook = hook;
+    proxy->hook_context = context;
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+void proxy_mark(struct proxy *proxy, int way, const void *bytes, size_t count)
+{
+    pthread_mutex_lock(&proxy->lock);
+    proxy->mark_way = way;
+    proxy->mark_size = count < sizeof proxy->mark ? count : sizeof proxy->mark;
+    if (count > 0)
+        memcpy(proxy->mark, bytes, proxy->mark_size);
+    proxy->marked = 0;
+    pthread_mutex_unlock(&proxy->lock);
+}
+
+uint64_t proxy_marked(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    uint64_t marked = proxy->marked;
+    pthread_mutex_unlock(&proxy->lock);
+    return marked;
+}
+
+uint64_t proxy_marked_back(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    uint64_t back = proxy->marked_back;
+    pthread_mutex_unlock(&proxy->lock);
+    return back;
+}
+
+uint64_t proxy_sent(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    uint64_t moved = proxy->moved[0];
+    pthread_mutex_unlock(&proxy->lock);
+    return moved;
+}
+
+uint64_t proxy_received(struct proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    uint64_t moved = proxy->moved[1];
+    pthread_mutex_unlock(&proxy->lock);
+    return moved;
 }
 
 void proxy_spoil(struct proxy *proxy, uint64_t sent, uint64_t received)

@@ -90,6 +90,27 @@ struct fileshare_entry {
 /* "0.1.0". Static. */
 FILESHARE_API const char *fileshare_version(void);
 
+/* ---- what breaks on the way ---- */
+
+enum fileshare_incident_kind {
+    FILESHARE_LOST,            /* no connection, or a server that can't: it is tried again, `seconds` at most */
+    FILESHARE_RESUMED,         /* a transfer goes on: `moved` of `total` bytes were verified, and are not moved again */
+    FILESHARE_ANEW,            /* a transfer begins again at its first byte */
+    FILESHARE_KEPT             /* a transfer ends unfinished, and `moved` of `total` bytes are kept for the next one */
+};
+
+/* Nothing of this is a failure: what a function comes to, its status says. */
+struct fileshare_incident {
+    enum fileshare_incident_kind kind;
+    const char *name;          /* of the file; NULL with LOST */
+    const char *text;          /* LOST, ANEW: why; else "". Until the call returns */
+    uint32_t seconds;
+    uint64_t moved, total;     /* total is UINT64_MAX while it is not known */
+    bool earlier;              /* RESUMED: with what an earlier session had moved */
+};
+
+typedef void fileshare_told(void *context, const struct fileshare_incident *incident);
+
 /* ---- a session ---- */
 
 struct fileshare; /* a session */
@@ -105,8 +126,9 @@ struct fileshare_options {
     const char *software;      /* how the caller names itself to the server; NULL: "libfileshare" */
     unsigned connect_seconds;  /* for one try to connect; 0: 10 */
     /*
-     * How long a broken connection, or a server that can't do it just now, is tried again; 0: not at all,
-     * but for one new connection at once in place of one that broke (it may have gone while nothing was done).
+     * How long a broken connection, or a server that can't do it just now, is tried again, from the last byte
+     * that moved on; 0: not at all, but for one new connection at once in place of one that broke (it may have
+     * gone while nothing was done). fileshare_open itself tries once.
      */
     unsigned retry_seconds;
     /*
@@ -115,7 +137,10 @@ struct fileshare_options {
      */
     unsigned dead_seconds;
     bool without_rpcbind;      /* do not register the callback program, nor ask rpcbind for the port */
-    const char *state_folder;  /* of durable mailboxes; NULL: $XDG_STATE_HOME/fileshare, else ~/.local/state/fileshare */
+    /* Durable mailboxes, uploads that were broken off; NULL: $XDG_STATE_HOME/fileshare, else ~/.local/state/fileshare. */
+    const char *state_folder;
+    fileshare_told *told;      /* may be NULL; called on the thread that called the session's function */
+    void *told_context;
 };
 
 /* UNREACHABLE, TIMEOUT, INVALID (the server's text), PROTOCOL, NOMEM. *out: fileshare_close. */
@@ -167,6 +192,12 @@ struct fileshare_put {
     const char *label;         /* what to call it in messages; NULL: the name */
     int64_t mtime;             /* kept with the file; INT64_MIN: now */
     bool replace;              /* take the place of a file of that name */
+    /*
+     * If the way breaks for good, or it is stopped: leave what arrived on the server, with a note of it in the
+     * state folder, and the next put of the same file, under the same name and with `keep`, goes on from there.
+     * Only of a file that has a name, and is too large for one call.
+     */
+    bool keep;
     fileshare_progress *progress;
     void *context;
 };
@@ -185,6 +216,7 @@ struct fileshare_get {
     struct fileshare_id version; /* none: the newest */
     int fd;                      /* written from its current offset on; a pipe is fine; stays the caller's */
     const char *label;
+    bool keep;                   /* fileshare_get_to: see there */
     fileshare_progress *progress;
     void *context;
 };
@@ -198,6 +230,11 @@ fileshare_get(struct fileshare *session, const struct fileshare_get *get, struct
  * Downloads to `path`: a temporary file beside it, verified, synced, given the
  * entry's mtime, then renamed. EXISTS if `path` is there, unless `replace`. get->fd and
  * get->label are not looked at. Missing folders are not made.
+ *
+ * With get->keep the temporary file is ".NAME.VERSION.part", of mode 0600 meanwhile; if the way breaks for good,
+ * or it is stopped, it stays, and the next one of the same version to the same path, with `keep`, verifies what it
+ * holds and goes on from there. Those of other versions are removed. A version that goes away on the server while it
+ * is got is begun anew with the newest, unless get->version says which it must be.
  */
 FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status
 fileshare_get_to(struct fileshare *session, const struct fileshare_get *get, const char *path, bool replace,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/name.h"
 #include "base/scoped.h"
+#include "client/cli/incidents.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/translate.h"
 
@@ -18,7 +19,10 @@ enum { MESSAGE_SIZE = 2048, ITEM_SIZE = 256, RETRY_FIRST_MS = 100, RETRY_LAST_MS
 void client_init(struct client *client)
 {
     *client = (struct client){
-        .options = {.software = "fileshare-client " FILESHARE_VERSION, .retry_seconds = CLIENT_RETRY_SECONDS},
+        .options = {.software = "fileshare-client " FILESHARE_VERSION,
+                    .retry_seconds = CLIENT_RETRY_SECONDS,
+                    .told = incidents_tell,
+                    .told_context = client},
         .origin = FROM_COMMAND_LINE,
         .place = "",
         .command = "",
@@ -43,7 +47,7 @@ static bool may_come_back(enum fileshare_status status)
 }
 
 /* Tries again with --retry-for, as long as it says. */
-static enum fileshare_status open_patiently(const struct client *client, struct fileshare **out,
+static enum fileshare_status open_patiently(struct client *client, struct fileshare **out,
                                             struct fileshare_error *error)
 {
     int64_t until = clock_elapsed(clock_system()) + (int64_t)client->options.retry_seconds * CLOCK_SECOND;
@@ -52,6 +56,10 @@ static enum fileshare_status open_patiently(const struct client *client, struct 
         bool late = clock_elapsed(clock_system()) + (int64_t)pause * 1000000 > until;
         if (!client->persistent || late || !may_come_back(status))
             return status;
+        if (pause == RETRY_FIRST_MS)
+            incidents_tell(client, &(struct fileshare_incident){.kind = FILESHARE_LOST,
+                                                                .text = error->text,
+                                                                .seconds = client->options.retry_seconds});
         struct pollfd polled = {.fd = interrupt_fd(), .events = POLLIN};
         if (poll(&polled, 1, pause) > 0)
             return status;

@@ -6,11 +6,13 @@
 
 static const char put_more[] = N_(
     "dir/a goes under the name a; - is standard input. A name that is there with the\n"
-    "same size and digest is left as it is, and said to be unchanged.");
+    "same size and digest is left as it is, and said to be unchanged. One that was\n"
+    "broken off goes on where it was, when the same file is put again.");
 static const char get_more[] = N_(
     "a/b comes as ./b. The bytes are compared with the file's digest before they\n"
     "take their name; an existing file is kept without --replace. -o - writes to\n"
-    "standard output.");
+    "standard output. One that was broken off goes on where it was, when the file is\n"
+    "got again to the same path.");
 static const char wait_more[] = N_(
     "Ends when every exact name and one match of each glob came; what is there\n"
     "already counts at once. A line for each arrival, its values with tabs between:\n"

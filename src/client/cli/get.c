@@ -82,6 +82,7 @@ enum exit_code fetch_one(const struct fetch *fetch, const char *name, const stru
         .name = name,
         .fd = STDOUT_FILENO,
         .label = _("standard output"),
+        .keep = true,
         .progress = progress_moved,
         .context = progress,
     };

@@ -64,7 +64,7 @@ static void list_rows(struct request *request)
         {"no-rpcbind", 0, OPTION_FLAG, &client->options.without_rpcbind, 0, 0, NULL,
          _("neither ask rpcbind for the server nor register there to be called back")},
         {"retry-for", 0, OPTION_DURATION, &request->retry, 0, 86400, "D",
-         _("how long to try again when the server can't be reached (30s, and at the start not at all)")},
+         _("how long to try again when the server can't be reached (30s, but at the start only if given)")},
         {"dead-after", 0, OPTION_DURATION, &client->options.dead_seconds, 1, 86400, "D",
          _("while it waits: how long a silent server is believed to be there (45s)")},
         OPTION_END,

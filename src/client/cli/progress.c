@@ -21,6 +21,7 @@ struct progress {
     struct client *client;
     const char *name;
     _Atomic uint64_t moved, total; /* the transfer's thread tells, ours reads */
+    _Atomic uint64_t start;        /* the first that was told: what an earlier run moved is not our speed */
 
     pthread_t thread;
     pthread_mutex_t lock; /* of ends */
@@ -29,6 +30,7 @@ struct progress {
 
     /* the drawing thread's own */
     unsigned ticks;
+    bool begun;
     uint64_t last;  /* moved, a tick ago */
     double rate;    /* bytes a second, smoothed */
     unsigned still; /* ticks without a byte */
@@ -79,7 +81,9 @@ static unsigned terminal_columns(void)
 
 static void measure(struct progress *progress, uint64_t moved)
 {
-    double rate = (double)(moved - progress->last) * 1000 / TICK_MS;
+    /* What the other side lost moves again. */
+    uint64_t more = moved > progress->last ? moved - progress->last : 0;
+    double rate = (double)more * 1000 / TICK_MS;
     progress->rate = progress->ticks <= 1 ? rate : progress->rate + (rate - progress->rate) / RATE_SHARE;
     progress->still = moved == progress->last ? progress->still + 1 : 0;
     progress->last = moved;
@@ -90,6 +94,10 @@ static void draw(struct progress *progress)
     uint64_t moved = atomic_load(&progress->moved);
     char line[PROGRESS_LINE_SIZE];
     progress->ticks++;
+    if (!progress->begun && moved > 0) {
+        progress->begun = true;
+        progress->last = atomic_load(&progress->start);
+    }
     measure(progress, moved);
     if (progress->ticks < FIRST_TICKS)
         return;
@@ -163,6 +171,7 @@ struct progress *progress_start(struct client *client, const char *name)
     progress->client = client;
     progress->name = name;
     atomic_store(&progress->total, UINT64_MAX);
+    atomic_store(&progress->start, UINT64_MAX);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -181,6 +190,8 @@ void progress_moved(void *context, uint64_t moved, uint64_t total)
     if (!progress)
         return;
     atomic_store(&progress->total, total);
+    if (atomic_load(&progress->start) == UINT64_MAX)
+        atomic_store(&progress->start, moved);
     atomic_store(&progress->moved, moved);
 }
 

@@ -88,7 +88,8 @@ static void say_what_to_do(struct fileshare_error *error)
 {
     size_t used = strlen(error->text);
 
-    snprintf(error->text + used, sizeof error->text - used, "%s", _("; --replace puts this one in its place"));
+    snprintf(error->text + used, sizeof error->text - used, "%s",
+             _("; --replace puts this one in its place"));
 }
 
 static enum exit_code put_one(struct client *client, const struct choices *choices, const char *path)
@@ -99,6 +100,7 @@ static enum exit_code put_one(struct client *client, const struct choices *choic
         .label = strcmp(path, "-") == 0 ? _("standard input")
                                         : name_show(path, strlen(path), label, sizeof label),
         .replace = choices->replace,
+        .keep = true,
     };
     scoped_fd int fd = -1;
     enum exit_code code = open_file(client, path, &fd, &put.mtime);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -31,6 +32,11 @@ struct content {
 
 /* ---- life ---- */
 
+static uint64_t size_from(const struct stat *status, uint64_t base)
+{
+    return (uint64_t)status->st_size > base ? (uint64_t)status->st_size - base : 0;
+}
+
 /* A file whose size says something; those of /proc have none, and are read as pipes are. */
 static enum outcome look_at(struct content *content, struct failure *why)
 {
@@ -43,7 +49,7 @@ static enum outcome look_at(struct content *content, struct failure *why)
         return OUTCOME_OK;
     content->is_file = true;
     content->base = (uint64_t)at;
-    content->size = content->begun.st_size > at ? (uint64_t)(content->begun.st_size - at) : 0;
+    content->size = size_from(&content->begun, content->base);
     return OUTCOME_OK;
 }
 
@@ -95,6 +101,66 @@ struct digest_value content_digest(const struct content *content)
 }
 
 /* ---- a file ---- */
+
+static bool is_same(const struct stat *one, const struct stat *other)
+{
+    return one->st_size == other->st_size && one->st_mtim.tv_sec == other->st_mtim.tv_sec &&
+           one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
+}
+
+bool content_identity(const struct content *content, struct content_identity *out)
+{
+    const struct stat *begun = &content->begun;
+    if (!content->is_file)
+        return false;
+    *out = (struct content_identity){
+        .device = begun->st_dev,
+        .inode = begun->st_ino,
+        .start = content->base,
+        .size = content->size,
+        .mtime = begun->st_mtim.tv_sec * (int64_t)CLOCK_SECOND + begun->st_mtim.tv_nsec,
+    };
+    return true;
+}
+
+bool content_identity_equal(const struct content_identity *one, const struct content_identity *other)
+{
+    return one->device == other->device && one->inode == other->inode && one->start == other->start &&
+           one->size == other->size && one->mtime == other->mtime;
+}
+
+bool content_path(const struct content *content, char *path, size_t size)
+{
+    char link[64];
+    struct stat there;
+    if (!content->is_file)
+        return false;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", content->fd);
+    ssize_t got = readlink(link, path, size);
+    if (got <= 0 || (size_t)got >= size)
+        return false;
+    path[got] = '\0';
+    return stat(path, &there) == 0 && there.st_dev == content->begun.st_dev &&
+           there.st_ino == content->begun.st_ino;
+}
+
+enum outcome content_renew(struct content *content, bool *changed, struct failure *why)
+{
+    struct stat now;
+    *changed = false;
+    if (!content->is_file)
+        return OUTCOME_OK;
+    if (fstat(content->fd, &now) != 0)
+        return failure_system(why, OUTCOME_LOCAL, errno, "cannot look at \"%s\"", content->label);
+    if (is_same(&now, &content->begun))
+        return OUTCOME_OK;
+    *changed = true;
+    content->begun = now;
+    content->size = size_from(&now, content->base);
+    digest_reset(content->digest);
+    content->hashed = 0;
+    return OUTCOME_OK;
+}
 
 static enum outcome file_changed(const struct content *content, struct failure *why)
 {
@@ -164,10 +230,7 @@ enum outcome content_settle(struct content *content, struct failure *why)
     struct stat now;
     if (fstat(content->fd, &now) != 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot look at \"%s\"", content->label);
-    if (now.st_size != content->begun.st_size || now.st_mtim.tv_sec != content->begun.st_mtim.tv_sec ||
-        now.st_mtim.tv_nsec != content->begun.st_mtim.tv_nsec)
-        return file_changed(content, why);
-    return OUTCOME_OK;
+    return is_same(&now, &content->begun) ? OUTCOME_OK : file_changed(content, why);
 }
 
 /* ---- a pipe ---- */

@@ -36,6 +36,24 @@ bool content_is_file(const struct content *content);
 /* Of a file; of a pipe once its end was seen; else UINT64_MAX. */
 uint64_t content_size(const struct content *content);
 
+/* Which file it is, and how it was when it was opened, or renewed: the same again means the same bytes. */
+struct content_identity {
+    uint64_t device, inode, start, size; /* start: where the descriptor stood */
+    int64_t mtime;                       /* ns */
+};
+
+/* False of a pipe. */
+bool content_identity(const struct content *content, struct content_identity *out);
+bool content_identity_equal(const struct content_identity *one, const struct content_identity *other);
+/* The path that the file has now, into `path`; false if it has none any more, or no file ever was. */
+bool content_path(const struct content *content, char *path, size_t size);
+
+/*
+ * Looks at the file again. *changed: it is another than it was, and from now on this one is uploaded, from its
+ * first byte. Never of a pipe. LOCAL.
+ */
+must_check enum outcome content_renew(struct content *content, bool *changed, struct failure *why);
+
 /*
  * *available = how many bytes from `offset` on can be copied now, up to `want`
  * (at most CONTENT_KEPT / 2); fewer only at the end. A pipe is read for them,

@@ -2,20 +2,28 @@
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/disk.h"
 #include "base/scoped.h"
 #include "client/lib/flight.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+enum { RENEWED_MAX = 8, HASH_CHUNK = 256 << 10 };
+
 struct receipt {
     const struct download *download;
-    bool begun; /* `entry` is known */
+    int fd;
+    bool begun;   /* `entry` is known */
+    bool broke;   /* a round ended before its end */
+    uint64_t old; /* bytes that are of an earlier run */
+    unsigned renewed;
     struct fileshare_entry entry;
     struct id version;
     uint64_t position; /* next to be asked for */
@@ -26,6 +34,13 @@ struct receipt {
 };
 
 /* ---- writing ---- */
+
+static void show_progress(const struct receipt *receipt)
+{
+    const struct download *download = receipt->download;
+    if (download->progress)
+        download->progress(download->context, receipt->written, receipt->entry.size);
+}
 
 static enum outcome write_failed(const struct receipt *receipt, struct failure *why)
 {
@@ -38,14 +53,13 @@ static enum outcome write_some(const struct receipt *receipt, const char *bytes,
 {
     const struct stop *stop = &receipt->download->session->stop;
     if (!receipt->is_file) {
-        struct pollfd polls[2] = {{.fd = receipt->download->fd, .events = POLLOUT},
-                                  {.fd = stop->fd, .events = POLLIN}};
+        struct pollfd polls[2] = {{.fd = receipt->fd, .events = POLLOUT}, {.fd = stop->fd, .events = POLLIN}};
         poll(polls, 2, -1);
     }
     enum outcome outcome = stop_check(stop, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    ssize_t put = write(receipt->download->fd, bytes, count);
+    ssize_t put = write(receipt->fd, bytes, count);
     if (put < 0 && errno != EINTR && errno != EAGAIN)
         return write_failed(receipt, why);
     *done = put > 0 ? (size_t)put : 0;
@@ -86,15 +100,83 @@ static enum outcome write_quietly(const struct receipt *receipt, const char *byt
 
 static enum outcome take_bytes(struct receipt *receipt, const fs_data *data, struct failure *why)
 {
-    const struct download *download = receipt->download;
     enum outcome outcome = write_quietly(receipt, data->fs_data_val, data->fs_data_len, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     digest_add(receipt->digest, data->fs_data_val, data->fs_data_len);
     receipt->written += data->fs_data_len;
-    if (download->progress)
-        download->progress(download->context, receipt->written, receipt->entry.size);
+    show_progress(receipt);
     return OUTCOME_OK;
+}
+
+/* ---- where to ---- */
+
+static void tell(const struct receipt *receipt, enum fileshare_incident_kind kind, const char *text)
+{
+    const struct download *download = receipt->download;
+    session_tell(download->session, &(struct fileshare_incident){
+                                        .kind = kind,
+                                        .name = download->name,
+                                        .text = text,
+                                        .moved = receipt->written,
+                                        .total = receipt->entry.size,
+                                        .earlier = receipt->old > 0 && !receipt->broke,
+                                    });
+}
+
+/* Takes the `held` bytes that are there into the digest. */
+static enum outcome read_held(struct receipt *receipt, uint64_t held, struct failure *why)
+{
+    scoped_free uint8_t *bytes = malloc(HASH_CHUNK);
+    if (!bytes)
+        return failure_set(why, OUTCOME_NOMEM, "%s: no memory", receipt->download->subject);
+    for (uint64_t at = 0; at < held;) {
+        size_t count = held - at < HASH_CHUNK ? (size_t)(held - at) : HASH_CHUNK;
+        enum outcome outcome = stop_check(&receipt->download->session->stop, why);
+        if (outcome == OUTCOME_OK)
+            outcome = disk_read_at(receipt->fd, bytes, count, at, receipt->download->label, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        digest_add(receipt->digest, bytes, count);
+        at += count;
+    }
+    if (lseek(receipt->fd, (off_t)held, SEEK_SET) < 0)
+        return write_failed(receipt, why);
+    receipt->written = receipt->old = held;
+    return OUTCOME_OK;
+}
+
+/* The version is known: its bytes get their place, and what that holds counts. */
+static enum outcome take_place(struct receipt *receipt, bool anew, struct failure *why)
+{
+    const struct download *download = receipt->download;
+    struct stat status;
+    uint64_t held = 0;
+    receipt->written = receipt->old = 0;
+    digest_reset(receipt->digest);
+    if (download->begin) {
+        enum outcome outcome = download->begin(download->place, &receipt->entry, anew, &receipt->fd, &held,
+                                               why);
+        if (outcome == OUTCOME_OK)
+            outcome = read_held(receipt, held, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    receipt->is_file = fstat(receipt->fd, &status) == 0 && S_ISREG(status.st_mode);
+    if (held == 0)
+        return OUTCOME_OK;
+    tell(receipt, FILESHARE_RESUMED, "");
+    show_progress(receipt);
+    return OUTCOME_OK;
+}
+
+static enum outcome know_entry(struct receipt *receipt, const struct fileshare_entry *entry,
+                               struct failure *why)
+{
+    receipt->entry = *entry;
+    receipt->version = translate_id_private(&entry->version);
+    receipt->begun = true;
+    return take_place(receipt, false, why);
 }
 
 /* ---- asking ---- */
@@ -152,12 +234,7 @@ static enum outcome check_version(struct receipt *receipt, const fs_download *an
             return failure_set(why, OUTCOME_PROTOCOL, "%s: the server answers for another version",
                                receipt->download->subject);
     }
-    if (!receipt->begun) {
-        receipt->entry = entry;
-        receipt->version = version;
-        receipt->begun = true;
-    }
-    return OUTCOME_OK;
+    return receipt->begun ? OUTCOME_OK : know_entry(receipt, &entry, why);
 }
 
 static enum outcome take_answer(struct receipt *receipt, const fs_download *answer, struct failure *why)
@@ -172,7 +249,9 @@ static enum outcome take_answer(struct receipt *receipt, const fs_download *answ
     if (got > due || (got == 0 && due > 0))
         return failure_set(why, OUTCOME_PROTOCOL, "%s: the server sends %zu bytes where %zu were asked for",
                            receipt->download->subject, got, due);
-    outcome = take_bytes(receipt, &answer->content, why);
+    /* The first answer says the version, whose place may hold these bytes already. */
+    if (asked.offset == receipt->written)
+        outcome = take_bytes(receipt, &answer->content, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (got == due)
@@ -214,11 +293,20 @@ static enum outcome take_reply(struct receipt *receipt, struct failure *why)
     return OUTCOME_OK;
 }
 
+/* A later round begins: how far we are. */
+static void tell_resumed(const struct receipt *receipt)
+{
+    if (receipt->broke && receipt->begun && receipt->written > 0)
+        tell(receipt, FILESHARE_RESUMED, "");
+}
+
 static enum outcome receive_round(struct receipt *receipt, struct failure *why)
 {
     flights_init(&receipt->flights);
     receipt->position = receipt->written;
     enum outcome outcome = session_ready(receipt->download->session, why);
+    if (outcome == OUTCOME_OK)
+        tell_resumed(receipt);
     while (outcome == OUTCOME_OK) {
         outcome = stop_check(&receipt->download->session->stop, why);
         if (outcome == OUTCOME_OK)
@@ -241,6 +329,30 @@ static enum outcome check_digest(const struct receipt *receipt, struct failure *
                        receipt->download->subject);
 }
 
+/*
+ * Whether all of it is got anew: bytes of an earlier run that do not fit, or a
+ * version that is gone while the newest was wanted. OK, or what it failed with.
+ */
+static bool is_renewed(struct receipt *receipt, enum outcome *outcome, struct failure *why)
+{
+    const struct download *download = receipt->download;
+    bool is_spoilt = *outcome == OUTCOME_CORRUPT && receipt->begun && receipt->old > 0;
+    bool is_gone = *outcome == OUTCOME_STALE && id_is_none(&download->version);
+    if (!download->begin || (!is_spoilt && !is_gone) || receipt->renewed++ == RENEWED_MAX)
+        return false;
+    tell(receipt, FILESHARE_ANEW,
+         is_spoilt ? "what was kept of it does not match the file's digest"
+                   : "it was replaced on the server meanwhile");
+    if (is_gone) {
+        receipt->begun = false;
+        receipt->version = download->version;
+        receipt->written = receipt->old = 0;
+        return true;
+    }
+    *outcome = take_place(receipt, true, why);
+    return *outcome == OUTCOME_OK;
+}
+
 static enum outcome receive(struct receipt *receipt, struct failure *why)
 {
     struct fileshare *session = receipt->download->session;
@@ -250,15 +362,22 @@ static enum outcome receive(struct receipt *receipt, struct failure *why)
     for (;;) {
         enum outcome outcome = receive_round(receipt, why);
         if (outcome == OUTCOME_OK)
-            return check_digest(receipt, why);
+            outcome = check_digest(receipt, why);
+        if (outcome == OUTCOME_OK)
+            return OUTCOME_OK;
         if (stop_is_asked(&session->stop))
             outcome = stop_check(&session->stop, why);
+        if (is_renewed(receipt, &outcome, why)) {
+            best = 0;
+            continue;
+        }
         if (receipt->written > best) {
             best = receipt->written;
             retry_reset(&retry);
         }
         if (!retry_again(&retry, session, &outcome, why))
             return outcome;
+        receipt->broke = true;
     }
 }
 
@@ -267,20 +386,28 @@ static void digest_free_at(struct digest **digest)
     digest_free(*digest);
 }
 
+bool download_is_only_broken(enum outcome outcome)
+{
+    return outcome == OUTCOME_UNREACHABLE || outcome == OUTCOME_TIMEOUT || outcome == OUTCOME_UNAVAILABLE ||
+           outcome == OUTCOME_UNKNOWN || outcome == OUTCOME_STOPPED;
+}
+
 enum outcome download_receive(const struct download *download, struct fileshare_entry *out,
                               struct failure *why)
 {
-    struct stat status;
     scoped(digest_free_at) struct digest *digest = digest_new();
     if (!digest)
         return failure_set(why, OUTCOME_NOMEM, "%s: no memory", download->subject);
     struct receipt receipt = {
         .download = download,
+        .fd = download->fd,
         .version = download->version,
+        .entry = {.size = UINT64_MAX},
         .digest = digest,
-        .is_file = fstat(download->fd, &status) == 0 && S_ISREG(status.st_mode),
     };
-    enum outcome outcome = receive(&receipt, why);
+    enum outcome outcome = download->known ? know_entry(&receipt, download->known, why) : OUTCOME_OK;
+    if (outcome == OUTCOME_OK)
+        outcome = receive(&receipt, why);
     if (outcome == OUTCOME_OK)
         *out = receipt.entry;
     return outcome;

@@ -1,36 +1,43 @@
 /* fileshare_get and fileshare_get_to: a download into what the caller has, or beside where it shall be. */
-#include "base/disk.h"
 #include "base/scoped.h"
 #include "client/lib/download.h"
 #include "client/lib/names.h"
+#include "client/lib/partial.h"
 #include "client/lib/translate.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+/* The name as it is sent and as it is shown. */
+struct subject {
+    char name[NAME_BUFFER], shown[NAMES_SUBJECT_SIZE];
+};
 
-static enum outcome get(struct fileshare *session, const struct fileshare_get *what, int fd,
-                        const char *label, struct fileshare_entry *out, struct failure *why)
+static enum outcome check(const struct fileshare_get *what, struct subject *out, struct failure *why)
 {
-    char name[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
-    enum outcome outcome = names_check(what->name, names_subject(what->name, subject), name, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    struct download download = {
+    return names_check(what->name, names_subject(what->name, out->shown), out->name, why);
+}
+
+static struct download download_of(struct fileshare *session, const struct fileshare_get *what,
+                                   const struct subject *subject, const char *label)
+{
+    return (struct download){
         .session = session,
-        .name = name,
-        .subject = subject,
+        .name = subject->name,
+        .subject = subject->shown,
         .label = label ? label : what->name,
         .version = translate_id_private(&what->version),
-        .fd = fd,
+        .fd = what->fd,
         .progress = what->progress,
         .context = what->context,
     };
+}
+
+static enum outcome get(struct fileshare *session, const struct fileshare_get *what,
+                        struct fileshare_entry *out, struct failure *why)
+{
+    struct subject subject;
+    enum outcome outcome = check(what, &subject, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    struct download download = download_of(session, what, &subject, what->label);
     return download_receive(&download, out, why);
 }
 
@@ -39,7 +46,7 @@ enum fileshare_status fileshare_get(struct fileshare *session, const struct file
 {
     struct failure why = {0};
     struct fileshare_entry entry;
-    enum outcome outcome = translate_here(get(session, what, what->fd, what->label, &entry, &why), &why);
+    enum outcome outcome = translate_here(get(session, what, &entry, &why), &why);
     if (outcome == OUTCOME_OK && out)
         *out = entry;
     return session_report(session, outcome, &why, error);
@@ -47,141 +54,85 @@ enum fileshare_status fileshare_get(struct fileshare *session, const struct file
 
 /* ---- to a path ---- */
 
-/* A file beside the target, which takes its place in the end. Embedded; place_fini removes it unless it was moved. */
-struct place {
-    const char *path;      /* of the target */
-    const char *leaf;      /* its last part */
-    char folder[PATH_MAX]; /* the folder of both */
-    int folder_fd;
-    char temporary[NAME_MAX + 1]; /* "" when it is not there */
-    int fd;
-    bool replace;
-    struct stat before; /* of what `replace` replaces */
-    bool was_there;
-};
-
-static void place_fini(struct place *place)
+static enum outcome begin(void *place, const struct fileshare_entry *entry, bool anew, int *fd,
+                          uint64_t *held, struct failure *why)
 {
-    if (place->temporary[0] != '\0')
-        unlinkat(place->folder_fd, place->temporary, 0);
-    if (place->fd >= 0)
-        close(place->fd);
-    if (place->folder_fd >= 0)
-        close(place->folder_fd);
+    struct partial *partial = place;
+    struct id version = translate_id_private(&entry->version);
+    enum outcome outcome = partial_begin(partial, &version, entry->size, anew, held, why);
+    if (outcome == OUTCOME_OK)
+        *fd = partial->fd;
+    return outcome;
 }
 
-static enum outcome split_path(struct place *place, struct failure *why)
+/*
+ * Earlier downloads left something. Which version is it worth? Asked beforehand,
+ * so that no byte comes in vain; what is of others goes.
+ */
+static enum outcome look_at_kept(const struct partial *partial, struct download *download,
+                                 struct fileshare_entry *entry, struct failure *why)
 {
-    const char *slash = strrchr(place->path, '/');
-    size_t size = slash ? (size_t)(slash - place->path) : 0;
-    place->leaf = slash ? slash + 1 : place->path;
-    if (place->leaf[0] == '\0' || strcmp(place->leaf, ".") == 0 || strcmp(place->leaf, "..") == 0)
-        return failure_set(why, OUTCOME_INVALID, "\"%s\" is the path of a folder, not of a file",
-                           place->path);
-    if (size >= sizeof place->folder)
-        return failure_system(why, OUTCOME_LOCAL, ENAMETOOLONG, "cannot write \"%s\"", place->path);
-    if (!slash)
-        strcpy(place->folder, ".");
-    else if (size == 0)
-        strcpy(place->folder, "/");
-    else
-        memcpy(place->folder, place->path, size); /* zeroed before */
-    return OUTCOME_OK;
-}
-
-static enum outcome exists(const struct place *place, struct failure *why)
-{
-    return failure_set(why, OUTCOME_EXISTS, "\"%s\" is there already, and was kept", place->path);
-}
-
-static enum outcome look_at_target(struct place *place, struct failure *why)
-{
-    place->was_there = fstatat(place->folder_fd, place->leaf, &place->before, AT_SYMLINK_NOFOLLOW) == 0;
-    if (!place->was_there)
-        return OUTCOME_OK;
-    if (S_ISDIR(place->before.st_mode))
-        return failure_set(why, OUTCOME_LOCAL, "cannot write \"%s\": it is a folder", place->path);
-    return place->replace ? OUTCOME_OK : exists(place, why);
-}
-
-static enum outcome place_open(struct place *place, struct failure *why)
-{
-    enum outcome outcome = split_path(place, why);
-    if (outcome != OUTCOME_OK)
+    enum outcome outcome = names_stat(download->session, download->name, entry, why);
+    struct id newest = {{0}};
+    if (outcome == OUTCOME_OK)
+        newest = translate_id_private(&entry->version);
+    else if (outcome != OUTCOME_ABSENT)
         return outcome;
-    place->folder_fd = open(place->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (place->folder_fd < 0)
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot open the folder \"%s\"", place->folder);
-    outcome = look_at_target(place, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    struct id id = id_random();
-    char text[ID_TEXT_SIZE];
-    snprintf(place->temporary, sizeof place->temporary, ".%.200s.%.8s.part", place->leaf, id_text(&id, text));
-    place->fd = openat(place->folder_fd, place->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (place->fd < 0) {
-        int error = errno;
-        place->temporary[0] = '\0';
-        return failure_system(why, OUTCOME_LOCAL, error, "cannot make a file in \"%s\"", place->folder);
-    }
-    return OUTCOME_OK;
+    bool is_pinned = !id_is_none(&download->version);
+    if (outcome == OUTCOME_OK && (!is_pinned || id_equal(&download->version, &newest)))
+        download->known = entry;
+    if (partial_clear(partial, is_pinned ? &download->version : &newest) > 0)
+        session_tell(download->session,
+                     &(struct fileshare_incident){.kind = FILESHARE_ANEW,
+                                                  .name = download->name,
+                                                  .text = "what was kept of it is of another version",
+                                                  .total = UINT64_MAX});
+    return OUTCOME_OK; /* of one that is gone the download itself says so */
 }
 
-/* Mode of what is replaced, the uploader's mtime, and all of it on the disk. */
-static enum outcome place_finish(struct place *place, int64_t mtime, struct failure *why)
+static enum outcome fill(const struct partial *partial, struct download *download,
+                         struct fileshare_entry *out, struct failure *why)
 {
-    struct timespec times[2] = {{.tv_nsec = UTIME_NOW},
-                                {.tv_sec = mtime / 1000000000, .tv_nsec = mtime % 1000000000}};
-    if (times[1].tv_nsec < 0) {
-        times[1].tv_nsec += 1000000000;
-        times[1].tv_sec--;
+    struct fileshare_entry entry;
+    if (partial_look(partial) > 0) {
+        enum outcome outcome = look_at_kept(partial, download, &entry, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
     }
-    if (place->was_there && S_ISREG(place->before.st_mode) &&
-        fchmod(place->fd, place->before.st_mode & 0777) != 0)
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot set the mode of \"%s\"", place->path);
-    if (futimens(place->fd, times) != 0 || fsync(place->fd) != 0)
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot write \"%s\"", place->path);
-    return OUTCOME_OK;
+    return download_receive(download, out, why);
 }
 
-/* Under its name; never over another file, unless told. */
-static int move_in(const struct place *place)
+static void keep(struct partial *partial, const struct download *download)
 {
-    if (place->replace)
-        return renameat(place->folder_fd, place->temporary, place->folder_fd, place->leaf);
-    if (renameat2(place->folder_fd, place->temporary, place->folder_fd, place->leaf, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -1;
-    /* A file system that cannot: a second name does not replace either. */
-    if (linkat(place->folder_fd, place->temporary, place->folder_fd, place->leaf, 0) != 0)
-        return -1;
-    return unlinkat(place->folder_fd, place->temporary, 0);
-}
-
-static enum outcome place_commit(struct place *place, struct failure *why)
-{
-    if (move_in(place) != 0) {
-        if (errno == EEXIST)
-            return exists(place, why);
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot rename a file to \"%s\"", place->path);
-    }
-    place->temporary[0] = '\0';
-    return disk_sync_folder(place->folder_fd, place->folder, why);
+    uint64_t held = 0;
+    if (partial_stay(partial, &held))
+        session_tell(download->session, &(struct fileshare_incident){.kind = FILESHARE_KEPT,
+                                                                     .name = download->name,
+                                                                     .text = "",
+                                                                     .moved = held,
+                                                                     .total = partial->size});
 }
 
 static enum outcome get_to(struct fileshare *session, const struct fileshare_get *what, const char *path,
                            bool replace, struct fileshare_entry *out, struct failure *why)
 {
-    scoped(place_fini) struct place place = {.path = path, .folder_fd = -1, .fd = -1, .replace = replace};
+    struct subject subject;
+    struct partial partial;
     struct fileshare_entry entry;
-    enum outcome outcome = place_open(&place, why);
+    enum outcome outcome = check(what, &subject, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    struct download download = download_of(session, what, &subject, path);
+    download.begin = begin;
+    download.place = &partial;
+    outcome = partial_open(&partial, path, replace, what->keep, why);
     if (outcome == OUTCOME_OK)
-        outcome = get(session, what, place.fd, path, &entry, why);
+        outcome = fill(&partial, &download, &entry, why);
+    if (download_is_only_broken(outcome))
+        keep(&partial, &download);
     if (outcome == OUTCOME_OK)
-        outcome = place_finish(&place, entry.mtime, why);
-    if (outcome == OUTCOME_OK)
-        outcome = place_commit(&place, why);
+        outcome = partial_finish(&partial, entry.mtime, why);
+    partial_close(&partial);
     if (outcome == OUTCOME_OK && out)
         *out = entry;
     return outcome;

@@ -95,6 +95,7 @@ static enum outcome put(struct fileshare *session, const struct fileshare_put *p
         .name = name,
         .subject = subject,
         .mtime = put->mtime != INT64_MIN ? put->mtime : clock_wall(clock_system()),
+        .keep = put->keep,
         .progress = put->progress,
         .context = put->context,
     };

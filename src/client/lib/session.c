@@ -31,7 +31,29 @@ void retry_init(struct retry *retry)
 void retry_reset(struct retry *retry)
 {
     retry->until = 0;
+    retry->told = false;
     backoff_reset(&retry->backoff);
+}
+
+void session_tell(const struct fileshare *session, const struct fileshare_incident *incident)
+{
+    if (session->told)
+        session->told(session->told_context, incident);
+}
+
+/* Once, before the first pause. */
+static void tell_lost(struct retry *retry, const struct fileshare *session, enum outcome outcome,
+                      const struct failure *why)
+{
+    if (retry->told)
+        return;
+    retry->told = true;
+    /* Of an answer that asks for a repeat nobody wrote down the reason. */
+    const char *text = why && why->outcome == outcome ? why->text : "the server can't do it now";
+    session_tell(session, &(struct fileshare_incident){.kind = FILESHARE_LOST,
+                                                       .text = text,
+                                                       .seconds = session->retry_seconds,
+                                                       .total = UINT64_MAX});
 }
 
 static bool is_lost(enum outcome outcome)
@@ -68,6 +90,8 @@ bool retry_again(struct retry *retry, struct fileshare *session, enum outcome *o
     uint32_t pause = backoff_next(&retry->backoff);
     if (!is_free && now + (int64_t)pause * 1000000 > retry->until)
         return false;
+    if (!is_free)
+        tell_lost(retry, session, *outcome, why);
     if (stop_wait(&session->stop, pause)) {
         *outcome = stop_check(&session->stop, why);
         return false;
@@ -200,6 +224,8 @@ static enum outcome session_open(struct fileshare *session, const struct filesha
                                  struct failure *why)
 {
     session->retry_seconds = options->retry_seconds;
+    session->told = options->told;
+    session->told_context = options->told_context;
     session->call_ms = CALL_MS;
     enum outcome outcome = stop_init(&session->stop, why);
     if (outcome == OUTCOME_OK)

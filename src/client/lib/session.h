@@ -39,7 +39,9 @@ struct fileshare {
     struct target target;
     struct greeting greeting; /* of the last connection */
     unsigned retry_seconds;
-    char *state_folder;
+    fileshare_told *told; /* may be NULL */
+    void *told_context;
+    char *state_folder; /* may be NULL */
     struct stop stop;
     unsigned call_ms;          /* of one call */
     struct rpc_client *client; /* NULL: not connected */
@@ -96,6 +98,7 @@ struct retry {
     struct backoff backoff;
     int64_t until; /* ns of the elapsed clock; 0: nothing failed yet */
     unsigned tries;
+    bool told; /* that it is tried again */
 };
 
 void retry_init(struct retry *retry);
@@ -107,6 +110,9 @@ void retry_reset(struct retry *retry);
  * are, or makes them STOPPED.
  */
 bool retry_again(struct retry *retry, struct fileshare *session, enum outcome *outcome, struct failure *why);
+
+/* Tells of an incident, if anybody wants to hear of it. */
+void session_tell(const struct fileshare *session, const struct fileshare_incident *incident);
 
 /* The end of every public function: takes away a stop that is answered by this. */
 enum fileshare_status session_report(struct fileshare *session, enum outcome outcome,

@@ -2,6 +2,7 @@
 
 #include "base/scoped.h"
 #include "client/lib/flight.h"
+#include "client/lib/unfinished.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 enum {
     STALLS_MAX = 64,     /* rewinds in a row without a byte of progress */
+    VANISHED_MAX = 3,    /* how often the server may have dropped the upload in the middle */
     QUIET_MS = 20 * 1000 /* a slow pipe: say something to the server so often */
 };
 
@@ -53,6 +55,11 @@ static enum outcome send_small(const struct upload *upload, size_t size, struct 
 struct stream {
     const struct upload *upload;
     struct id id;
+    int64_t mtime;
+    struct unfinished note;
+    bool earlier; /* the id is of an earlier run */
+    bool broke;   /* a round ended before its end */
+    unsigned vanished;
     uint64_t position; /* next to be sent */
     uint64_t sent;     /* the end of what was ever sent */
     uint64_t held;     /* by the server, as far as we know */
@@ -207,10 +214,10 @@ static enum outcome send_data(struct stream *stream, struct failure *why)
 
 /* ---- rounds ---- */
 
-static void abort_upload(struct stream *stream)
+static void abort_upload(struct stream *stream, const struct id *id)
 {
     struct fileshare *session = stream->upload->session;
-    fs_upload_abort_args args = {.upload = translate_id(&stream->id)};
+    fs_upload_abort_args args = {.upload = translate_id(id)};
     fs_done_res res = {0};
     struct session_call call = SESSION_CALL(FSPROC_UPLOAD_ABORT, fs_upload_abort_args, &args, fs_done_res,
                                             &res);
@@ -218,6 +225,49 @@ static void abort_upload(struct stream *stream)
     enum outcome ignored = session_try(session, &call, NULL);
     (void)ignored;
     session_call_end(&call);
+}
+
+static void tell(const struct stream *stream, enum fileshare_incident_kind kind, const char *text)
+{
+    const struct upload *upload = stream->upload;
+    session_tell(upload->session, &(struct fileshare_incident){
+                                      .kind = kind,
+                                      .name = upload->name,
+                                      .text = text,
+                                      .moved = stream->held,
+                                      .total = content_size(upload->content),
+                                      .earlier = stream->earlier && !stream->broke,
+                                  });
+}
+
+/* Another id, noted before the server hears of it; without a note a later run can't go on, and that is all. */
+static void take_id(struct stream *stream)
+{
+    const struct upload *upload = stream->upload;
+    char path[4096];
+    stream->id = id_random();
+    stream->position = stream->held = stream->sent = 0;
+    stream->earlier = stream->opened = false;
+    if (stream->note.fd < 0)
+        return;
+    const struct unfinished_key key = {upload->session->state_folder, upload->session->greeting.instance,
+                                       upload->name, path};
+    stream->note.upload = stream->id;
+    stream->note.replace = upload->policy == FS_REPLACE;
+    if (!content_identity(upload->content, &stream->note.source) ||
+        !content_path(upload->content, path, sizeof path) ||
+        unfinished_write(&stream->note, &key, NULL) != OUTCOME_OK)
+        unfinished_end(&stream->note, false);
+}
+
+/* What is held is given up, and all is sent under another id. */
+static void begin_anew(struct stream *stream, const char *text)
+{
+    struct id old = stream->id;
+    if (text)
+        tell(stream, FILESHARE_ANEW, text);
+    take_id(stream);
+    abort_upload(stream, &old);
 }
 
 /* Whether the server's held bytes are ours. */
@@ -238,28 +288,52 @@ static enum outcome is_ours(const struct stream *stream, const fs_upload_state *
     return outcome;
 }
 
-static enum outcome take_state(struct stream *stream, const fs_upload_state *state, bool *again,
-                               struct fileshare_entry *out, struct failure *why)
+/* Where this round begins. */
+static void go_on_from(struct stream *stream, uint64_t held)
 {
-    if (state->published)
-        return translate_entry(state->published, out, why);
+    const struct upload *upload = stream->upload;
+    bool lost_all = held == 0 && stream->held > 0;
+    stream->position = stream->held = held;
+    if (stream->sent < held)
+        stream->sent = held;
+    if (held > 0 && (stream->earlier || stream->broke))
+        tell(stream, FILESHARE_RESUMED, "");
+    else if (lost_all)
+        tell(stream, FILESHARE_ANEW, "the server holds nothing of it any more");
+    if (held > 0 && upload->progress)
+        upload->progress(upload->context, held, content_size(upload->content));
+}
+
+/* How an OPEN went. */
+struct opened {
+    bool published; /* it was committed before, and `entry` is what it made */
+    bool again;     /* not with this id: begin anew */
+    struct fileshare_entry entry;
+};
+
+static enum outcome take_state(struct stream *stream, const fs_upload_state *state, struct opened *out,
+                               struct failure *why)
+{
+    if (state->published) {
+        /* By an earlier run: the name may hold another version by now, which the usual way finds out. */
+        out->published = !stream->earlier;
+        out->again = stream->earlier;
+        return translate_entry(state->published, &out->entry, why);
+    }
     bool ours = true;
     enum outcome outcome = is_ours(stream, state, &ours, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    if (!ours && content_is_file(stream->upload->content)) {
-        *again = true;
+    if (ours) {
+        go_on_from(stream, state->held);
         return OUTCOME_OK;
     }
-    stream->position = stream->held = state->held;
-    if (stream->sent < state->held)
-        stream->sent = state->held;
+    out->again = true;
+    tell(stream, FILESHARE_ANEW, "what the server holds is not how the file begins");
     return OUTCOME_OK;
 }
 
-/* *published: the upload was committed before, and *out is its entry. */
-static enum outcome open_upload(struct stream *stream, bool *published, bool *again,
-                                struct fileshare_entry *out, struct failure *why)
+static enum outcome open_upload(struct stream *stream, struct opened *out, struct failure *why)
 {
     const struct upload *upload = stream->upload;
     uint64_t size = content_size(upload->content);
@@ -273,14 +347,18 @@ static enum outcome open_upload(struct stream *stream, bool *published, bool *ag
     fs_upload_open_res res = {0};
     struct session_call call = SESSION_CALL(FSPROC_UPLOAD_OPEN, fs_upload_open_args, &args,
                                             fs_upload_open_res, &res);
+    *out = (struct opened){.published = false};
     enum outcome outcome = session_try(upload->session, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_upload_open_res_u.failure.reason, upload->subject,
                                     why);
     if (outcome == OUTCOME_OK) {
         stream->opened = true;
-        *published = res.fs_upload_open_res_u.state.published != NULL;
-        outcome = take_state(stream, &res.fs_upload_open_res_u.state, again, out, why);
+        outcome = take_state(stream, &res.fs_upload_open_res_u.state, out, why);
+    } else if (stream->earlier && (outcome == OUTCOME_DENIED || outcome == OUTCOME_INVALID)) {
+        /* The server takes us for somebody else than the one who began it. */
+        out->again = true;
+        outcome = OUTCOME_OK;
     }
     session_call_end(&call);
     return outcome;
@@ -294,7 +372,7 @@ static enum outcome commit_upload(struct stream *stream, struct fileshare_entry 
         .upload = translate_id(&stream->id),
         .size = content_size(upload->content),
         .digest = translate_digest(&digest),
-        .mtime = event_time_to_wire(upload->mtime),
+        .mtime = event_time_to_wire(stream->mtime),
     };
     fs_entry_res res = {0};
     struct session_call call = SESSION_CALL(FSPROC_UPLOAD_COMMIT, fs_upload_commit_args, &args, fs_entry_res,
@@ -310,49 +388,141 @@ static enum outcome commit_upload(struct stream *stream, struct fileshare_entry 
 
 static enum outcome send_round(struct stream *stream, struct fileshare_entry *out, struct failure *why)
 {
-    bool published = false, again = false;
-    enum outcome outcome = open_upload(stream, &published, &again, out, why);
-    if (outcome == OUTCOME_OK && again) {
-        abort_upload(stream);
-        stream->id = id_random();
-        stream->position = stream->held = stream->sent = 0;
-        again = false;
-        outcome = open_upload(stream, &published, &again, out, why);
-        if (outcome == OUTCOME_OK && again)
+    struct opened opened;
+    enum outcome outcome = open_upload(stream, &opened, why);
+    if (outcome == OUTCOME_OK && opened.again) {
+        begin_anew(stream, NULL);
+        outcome = open_upload(stream, &opened, why);
+        if (outcome == OUTCOME_OK && opened.again)
             outcome = failure_set(why, OUTCOME_PROTOCOL, "%s: the server holds bytes of a new upload",
                                   stream->upload->subject);
     }
-    if (outcome != OUTCOME_OK || published)
+    if (outcome != OUTCOME_OK)
         return outcome;
+    if (opened.published) {
+        *out = opened.entry;
+        return OUTCOME_OK;
+    }
     outcome = send_data(stream, why);
     return outcome == OUTCOME_OK ? commit_upload(stream, out, why) : outcome;
 }
 
+/* After a round that broke: the file may be another by now. */
+static enum outcome look_again(struct stream *stream, struct failure *why)
+{
+    struct content_identity before, now;
+    bool changed = false;
+    bool is_file = content_identity(stream->upload->content, &before);
+    enum outcome outcome = content_renew(stream->upload->content, &changed, why);
+    if (outcome != OUTCOME_OK || !changed || !is_file)
+        return outcome;
+    content_identity(stream->upload->content, &now);
+    if (stream->mtime == before.mtime)
+        stream->mtime = now.mtime;
+    begin_anew(stream, "the file changed meanwhile");
+    return OUTCOME_OK;
+}
+
+/* ---- from run to run ---- */
+
+/* Takes up what an earlier run left of this upload; else begins with an id of its own. */
+static void recall(struct stream *stream)
+{
+    const struct upload *upload = stream->upload;
+    struct content_identity source;
+    char path[4096];
+    if (!upload->keep || !content_identity(upload->content, &source) ||
+        !content_path(upload->content, path, sizeof path)) {
+        take_id(stream);
+        return;
+    }
+    const struct unfinished_key key = {upload->session->state_folder, upload->session->greeting.instance,
+                                       upload->name, path};
+    if (unfinished_hold(&key, true, &stream->note, NULL) != OUTCOME_OK || !stream->note.there) {
+        take_id(stream);
+        return;
+    }
+    stream->id = stream->note.upload;
+    stream->earlier = true;
+    if (!content_identity_equal(&stream->note.source, &source))
+        begin_anew(stream, "the file changed since an earlier upload of it was broken off");
+    else if (stream->note.replace != (upload->policy == FS_REPLACE))
+        begin_anew(stream, "an earlier upload of it was begun otherwise as to replacing");
+}
+
+/* One that goes in one call needs nothing of what an earlier run left, when the file was larger. */
+static void drop_unfinished(const struct upload *upload)
+{
+    struct stream stream = {.upload = upload, .note = {.fd = -1}};
+    char path[4096];
+    const struct unfinished_key key = {upload->session->state_folder, upload->session->greeting.instance,
+                                       upload->name, path};
+    if (!upload->keep || !content_path(upload->content, path, sizeof path) ||
+        unfinished_hold(&key, false, &stream.note, NULL) != OUTCOME_OK)
+        return;
+    if (stream.note.there) {
+        tell(&stream, FILESHARE_ANEW, "the file changed since an earlier upload of it was broken off");
+        abort_upload(&stream, &stream.note.upload);
+    }
+    unfinished_end(&stream.note, false);
+}
+
+/* Whether what arrived may still be of use: nothing is wrong with it, only the way broke, or we were stopped. */
+static bool is_only_broken(enum outcome outcome)
+{
+    return outcome == OUTCOME_UNREACHABLE || outcome == OUTCOME_TIMEOUT || outcome == OUTCOME_UNAVAILABLE ||
+           outcome == OUTCOME_UNKNOWN || outcome == OUTCOME_STOPPED;
+}
+
+static void give_up(struct stream *stream, enum outcome outcome)
+{
+    if (stream->note.fd >= 0 && is_only_broken(outcome)) {
+        if (stream->held > 0)
+            tell(stream, FILESHARE_KEPT, "");
+        unfinished_end(&stream->note, true);
+        return;
+    }
+    if (outcome == OUTCOME_STOPPED)
+        stop_take(&stream->upload->session->stop); /* who asks once more stops the abort, too */
+    if (stream->opened && outcome != OUTCOME_UNREACHABLE && outcome != OUTCOME_TIMEOUT)
+        abort_upload(stream, &stream->id);
+    unfinished_end(&stream->note, false);
+}
+
+/* Whether the server dropped the upload in the middle, which then begins anew under the same id. */
+static bool has_vanished(struct stream *stream, enum outcome outcome)
+{
+    return outcome == OUTCOME_ABSENT && stream->opened && stream->vanished++ < VANISHED_MAX;
+}
+
 static enum outcome send_large(const struct upload *upload, struct fileshare_entry *out, struct failure *why)
 {
-    struct stream stream = {.upload = upload, .id = id_random()};
+    struct stream stream = {.upload = upload, .mtime = upload->mtime, .note = {.fd = -1}};
     struct retry retry;
     retry_init(&retry);
     uint64_t best = 0;
+    recall(&stream);
     for (;;) {
         flights_init(&stream.flights);
         stream.stalls = 0;
-        enum outcome outcome = send_round(&stream, out, why);
-        flights_drop(&stream.flights);
+        enum outcome outcome = stream.broke ? look_again(&stream, why) : OUTCOME_OK;
         if (outcome == OUTCOME_OK)
+            outcome = send_round(&stream, out, why);
+        flights_drop(&stream.flights);
+        stream.broke = true;
+        if (outcome == OUTCOME_OK) {
+            unfinished_end(&stream.note, false);
             return OUTCOME_OK;
+        }
         if (stop_is_asked(&upload->session->stop))
             outcome = stop_check(&upload->session->stop, why);
         if (stream.held > best) {
             best = stream.held;
             retry_reset(&retry);
         }
-        if (retry_again(&retry, upload->session, &outcome, why))
+        if (has_vanished(&stream, outcome) || retry_again(&retry, upload->session, &outcome, why))
             continue;
-        if (outcome == OUTCOME_STOPPED)
-            stop_take(&upload->session->stop); /* who asks once more stops the abort, too */
-        if (stream.opened && outcome != OUTCOME_UNREACHABLE && outcome != OUTCOME_TIMEOUT)
-            abort_upload(&stream);
+        give_up(&stream, outcome);
         return outcome;
     }
 }
@@ -365,5 +535,8 @@ enum outcome upload_send(const struct upload *upload, struct fileshare_entry *ou
     enum outcome outcome = content_peek(upload->content, 0, small + 1, UINT32_MAX, &available, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    return available <= small ? send_small(upload, available, out, why) : send_large(upload, out, why);
+    if (available > small)
+        return send_large(upload, out, why);
+    drop_unfinished(upload);
+    return send_small(upload, available, out, why);
 }

@@ -7,6 +7,11 @@
  * another, with the same upload id, for as long as the session retries. What
  * ends without success and could be heard is aborted, so that the server need
  * not keep the bytes.
+ *
+ * With `keep` a note of it is held meanwhile (unfinished.h). If the way broke
+ * for good, or it was stopped, the note stays, and the bytes on the server: the
+ * next run takes up the same upload id. A file that is another than it was, from
+ * run to run or from round to round, is sent anew.
  */
 #pragma once
 
@@ -21,7 +26,8 @@ struct upload {
     const char *name;
     const char *subject; /* the name as it is shown, for failures */
     fs_policy policy;
-    int64_t mtime;
+    int64_t mtime; /* if it is the file's, and the file changes before it is sent anew, it is the new one's */
+    bool keep;     /* for a later run */
     fileshare_progress *progress; /* may be NULL */
     void *context;
 };

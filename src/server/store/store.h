@@ -407,7 +407,10 @@ struct store_acts {
                                   struct store_mailbox *out, struct failure *why) must_check;
     /* The mailbox, its interests and events are gone. OK if there was none. */
     enum outcome (*mailbox_forget)(struct store *store, const struct id *mailbox, struct failure *why) must_check;
-    /* Acknowledges up to `since`, then gives the events after it. ABSENT if there is no such mailbox. */
+    /*
+     * Acknowledges up to `since`, then gives the events after it. ABSENT if there
+     * is no such mailbox. If the second half fails, the first may stand.
+     */
     enum outcome (*mailbox_events)(struct store *store, const struct id *mailbox, uint64_t since,
                                    struct store_event *events, size_t capacity, size_t *count, bool *more,
                                    struct failure *why) must_check;

@@ -7,9 +7,9 @@
 
 enum { ANSWERS_MAX = 1000000 };
 
-struct digest_value answers_arguments(const struct pack *pack)
+struct answer_arguments answers_arguments(const struct pack *pack)
 {
-    return digest_of(pack->bytes, pack->count);
+    return (struct answer_arguments){.digest = digest_of(pack->bytes, pack->count), .failed = pack->failed};
 }
 
 static enum outcome answer_copy(struct query *query, struct pack *body, struct failure *why)
@@ -28,6 +28,8 @@ static enum outcome answer_copy(struct query *query, struct pack *body, struct f
 enum outcome answers_find(struct database *db, const struct answer_key *key, struct pack *body,
                           struct failure *why)
 {
+    if (key->arguments.failed)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for an act's arguments");
     scoped_query struct query q = query_on(
         db, "SELECT act, arguments, body, principal.name FROM answer JOIN principal"
             " ON principal.id = answer.principal WHERE answer.id = ?");
@@ -46,7 +48,7 @@ enum outcome answers_find(struct database *db, const struct answer_key *key, str
     column_text(&q, principal, sizeof principal);
     if (strcmp(principal, key->caller->principal) != 0)
         return failure_set(why, OUTCOME_INVALID, "this id was used by another caller");
-    if (act != (int64_t)key->act || memcmp(&arguments, &key->arguments, sizeof arguments) != 0)
+    if (act != (int64_t)key->act || memcmp(&arguments, &key->arguments.digest, sizeof arguments) != 0)
         return failure_set(why, OUTCOME_INVALID, "this id was used for another act");
     *body = found;
     found = (struct pack){0};
@@ -108,7 +110,7 @@ enum outcome answers_keep(struct database *db, const struct answer_key *key, int
         bind_id(&q, key->id);
         bind_int(&q, principal);
         bind_int(&q, key->act);
-        bind_digest(&q, &key->arguments);
+        bind_digest(&q, &key->arguments.digest);
         bind_int(&q, now);
         bind_blob(&q, body->bytes, body->count);
         outcome = query_run(&q, why);

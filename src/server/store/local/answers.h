@@ -27,16 +27,23 @@ enum answer_act {
     ANSWER_UPLOAD
 };
 
+/* What tells two acts under one id apart. Zeros: nothing does. */
+struct answer_arguments {
+    struct digest_value digest;
+    bool failed; /* there was no memory to gather them: the act cannot be done */
+};
+
 struct answer_key {
     const struct id *id;
     const struct store_caller *caller;
     enum answer_act act;
-    struct digest_value arguments; /* of the arguments, so that another act under the same id is told apart */
+    struct answer_arguments arguments;
 };
 
 /*
  * OK: it was done; *body is its answer, to be freed with pack_fini. ABSENT: it
  * was not (`why` is left alone). INVALID: the id is another act's or principal's.
+ * NOMEM also if the key's arguments have failed.
  */
 must_check enum outcome answers_find(struct database *db, const struct answer_key *key, struct pack *body,
                                      struct failure *why);
@@ -54,4 +61,4 @@ must_check enum outcome answers_sweep(struct database *db, int64_t before, unsig
                                       struct failure *why);
 
 /* Gathers arguments into the digest of a key: put what tells two acts apart into a pack. */
-struct digest_value answers_arguments(const struct pack *pack);
+struct answer_arguments answers_arguments(const struct pack *pack);

@@ -344,22 +344,31 @@ static void count_facts(const char *words, uint64_t count, void *argument)
     note_finding(found, STORE_WRONG_FACTS, "", text);
 }
 
-/* The facts themselves: is every page of the database what it should be? */
-static enum outcome audit_database(struct local *local, bool deep, struct failure *why)
+static enum outcome check_pages(struct database *db, bool deep, struct failure *why)
 {
     char text[256] = "";
-    scoped_reader struct reader reader = {0};
-    enum outcome outcome = readers_take(&local->readers, &reader, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    scoped_query struct query q = deep ? query_on(reader.db, "PRAGMA integrity_check(1)")
-                                       : query_on(reader.db, "PRAGMA quick_check(1)");
-    outcome = query_row(&q, why);
+    scoped_query struct query q = deep ? query_on(db, "PRAGMA integrity_check(1)")
+                                       : query_on(db, "PRAGMA quick_check(1)");
+    enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_OK)
         column_text(&q, text, sizeof text);
     if (outcome == OUTCOME_OK && strcmp(text, "ok") != 0)
         outcome = failure_set(why, OUTCOME_CORRUPT, "the database is damaged: %s", text);
     return outcome;
+}
+
+/*
+ * The facts themselves: is every page of the database what it should be? For
+ * SQLite a page that it had no memory to look at is damaged too; looked at
+ * again, what is really damaged still is.
+ */
+static enum outcome audit_database(struct local *local, bool deep, struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    if (outcome == OUTCOME_OK)
+        outcome = check_pages(reader.db, deep, why);
+    return outcome == OUTCOME_CORRUPT ? check_pages(reader.db, deep, why) : outcome;
 }
 
 enum outcome local_audit(struct store *store, bool deep, struct store_audit *out, struct failure *why)

@@ -331,7 +331,9 @@ enum outcome store_local_backup(const char *folder, const char *target, bool cop
         outcome = take_all(&backup, &db, why);
     for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++)
         outcome = settle_shard(&backup, db, shard, why);
-    database_close(db); /* its log goes into it */
+    if (outcome == OUTCOME_OK) /* its log goes into it */
+        outcome = database_execute(db, "PRAGMA wal_checkpoint(TRUNCATE)", why);
+    database_close(db);
     if (outcome == OUTCOME_OK)
         outcome = sync_database(&backup, why);
     FAULT_POINT("care-backup-synced");

@@ -148,6 +148,8 @@ static enum outcome database_do(struct database *db, const char *text, struct fa
 
 enum outcome database_begin(struct database *db, struct failure *why)
 {
+    /* One that could not be undone when it should have been (no memory) must not stand in the way for ever. */
+    database_rollback(db);
     return database_do(db, "BEGIN IMMEDIATE", why);
 }
 
@@ -160,8 +162,8 @@ enum outcome database_commit(struct database *db, struct failure *why)
     if (outcome == OUTCOME_OK)
         return OUTCOME_OK;
     database_rollback(db);
-    /* The log may hold all of it although its sync failed: the next open would find it done. */
-    if (outcome == OUTCOME_UNAVAILABLE)
+    /* The log may hold all of it although what came after failed: the next open would find it done. */
+    if (outcome == OUTCOME_UNAVAILABLE || outcome == OUTCOME_NOMEM)
         outcome = OUTCOME_UNKNOWN;
     return failure_set(why, outcome, "commit: %s", trouble.text);
 }

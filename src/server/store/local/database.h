@@ -53,7 +53,7 @@ bool database_log_is_long(const struct database *db);
 void database_begin_log_anew(struct database *db);
 
 must_check enum outcome database_begin(struct database *db, struct failure *why);
-/* UNKNOWN if the disk failed under it: it may be done or not. In every case there is no transaction after it. */
+/* UNKNOWN if the disk failed under it, or memory ran out: it may be done or not. In every case there is no transaction after it. */
 must_check enum outcome database_commit(struct database *db, struct failure *why);
 void database_rollback(struct database *db);
 must_check enum outcome database_savepoint(struct database *db, struct failure *why);

@@ -301,7 +301,7 @@ static enum outcome add_run(struct local *local, struct database *db, void *argu
                         local->limits.answers_per_principal, why);
 }
 
-static struct digest_value add_arguments(const struct store_interest_add *add)
+static struct answer_arguments add_arguments(const struct store_interest_add *add)
 {
     scoped_pack struct pack pack = {0};
     pack_id(&pack, &add->mailbox);

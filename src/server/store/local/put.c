@@ -25,7 +25,7 @@ static bool has_blob(const struct putting *putting)
     return !id_is_none(&putting->claim.blob);
 }
 
-static struct digest_value put_arguments(const struct store_put *put, const struct digest_value *content)
+static struct answer_arguments put_arguments(const struct store_put *put, const struct digest_value *content)
 {
     scoped_pack struct pack pack = {0};
     struct store_entry entry = {.size = put->size,

@@ -1,0 +1,386 @@
+#include "fault/acts/trial_acts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ACT(trial, act, ...) (trial)->subject->acts->act((trial)->subject->store, __VA_ARGS__)
+
+static const struct id none;
+
+/* ---- files ---- */
+
+static struct store_put put_of(const struct trial *trial, size_t size, bool may_replace)
+{
+    return (struct store_put){
+        .op = trial->id,
+        .name = trial->name,
+        .condition.replace = may_replace,
+        .content = trial->bytes,
+        .size = size,
+        .mtime = 42,
+    };
+}
+
+static enum outcome do_put(struct trial *trial, const struct store_put *put, struct failure *why)
+{
+    struct store_entry entry;
+    enum outcome outcome = ACT(trial, put, &alice, put, &entry, why);
+    if (outcome == OUTCOME_OK)
+        assert_true(id_equal(&entry.version, &trial->id) && entry.size == put->size);
+    return outcome;
+}
+
+static enum outcome run_put_small(struct trial *trial, struct failure *why)
+{
+    struct store_put small = put_of(trial, 100, false);
+    return do_put(trial, &small, why);
+}
+
+static enum outcome run_put_large(struct trial *trial, struct failure *why)
+{
+    struct store_put large = put_of(trial, TRIAL_LARGE, false);
+    return do_put(trial, &large, why);
+}
+
+static void prepare_file(struct trial *trial)
+{
+    struct store_entry entry;
+    struct store_put put = put_of(trial, TRIAL_LARGE, false);
+    put.op = trial->version = id_random();
+    assert_ok(put_as(trial->subject, &alice, &put, &entry));
+}
+
+static enum outcome run_replace(struct trial *trial, struct failure *why)
+{
+    struct store_put large = put_of(trial, TRIAL_LARGE, true);
+    return do_put(trial, &large, why);
+}
+
+static enum outcome run_remove(struct trial *trial, struct failure *why)
+{
+    return ACT(trial, remove, &alice, &trial->id, trial->name, &none, why);
+}
+
+static enum outcome run_rename(struct trial *trial, struct failure *why)
+{
+    struct store_rename change = {.op = trial->id, .source = trial->name, .target = trial->other};
+    struct store_entry entry;
+    return ACT(trial, rename, &alice, &change, &entry, why);
+}
+
+static enum outcome run_stat(struct trial *trial, struct failure *why)
+{
+    struct store_entry entry;
+    return ACT(trial, stat, trial->name, &entry, why);
+}
+
+static enum outcome run_list(struct trial *trial, struct failure *why)
+{
+    static struct store_entry entries[8];
+    struct store_page page;
+    struct store_list list = {.glob = "*am[e]-[0-9]*", .limit = 8};
+    enum outcome outcome = ACT(trial, list, &list, entries, &page, why);
+    if (outcome == OUTCOME_OK)
+        assert_true(page.count >= 1);
+    return outcome;
+}
+
+static enum outcome run_read(struct trial *trial, struct failure *why)
+{
+    struct store_read *read = NULL;
+    struct store_entry entry;
+    uint8_t bytes[TRIAL_LARGE];
+    enum outcome outcome = ACT(trial, read_open, trial->name, &none, &read, &entry, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    outcome = trial->subject->acts->read_at(read, 0, bytes, sizeof bytes, why);
+    if (outcome == OUTCOME_OK)
+        assert_memory_equal(bytes, trial->bytes, sizeof bytes);
+    trial->subject->acts->read_close(read);
+    return outcome;
+}
+
+/* ---- uploads ---- */
+
+static enum outcome run_begin(struct trial *trial, struct failure *why)
+{
+    struct store_upload_begin begin = {.upload = trial->id, .name = trial->name};
+    struct store_upload_state state;
+    return ACT(trial, upload_begin, &alice, &begin, &state, why);
+}
+
+static void prepare_begun(struct trial *trial)
+{
+    assert_ok(run_begin(trial, &store_why));
+}
+
+/* A disk that failed under it may have cost the upload: then it is begun anew, as the library does. */
+static enum outcome run_write(struct trial *trial, struct failure *why)
+{
+    uint64_t held = 0;
+    enum outcome outcome = ACT(trial, upload_write, &alice, &trial->id, 0, trial->bytes, TRIAL_LARGE, &held, why);
+    return outcome == OUTCOME_OFFSET && held == TRIAL_LARGE ? OUTCOME_OK : outcome;
+}
+
+static void prepare_written(struct trial *trial)
+{
+    prepare_begun(trial);
+    assert_ok(run_write(trial, &store_why));
+}
+
+static enum outcome run_publish(struct trial *trial, struct failure *why)
+{
+    struct store_publish publish = {.upload = trial->id, .check = true, .size = TRIAL_LARGE, .check_digest = true};
+    struct store_entry entry;
+    publish.digest = digest_of(trial->bytes, TRIAL_LARGE);
+    enum outcome outcome = ACT(trial, publish, &alice, &publish, &entry, why);
+    if (outcome != OUTCOME_ABSENT)
+        return outcome;
+    /* Given up, since the disk failed under it. */
+    outcome = run_begin(trial, why);
+    if (outcome == OUTCOME_OK)
+        outcome = run_write(trial, why);
+    return outcome == OUTCOME_OK ? ACT(trial, publish, &alice, &publish, &entry, why) : outcome;
+}
+
+static enum outcome run_abort(struct trial *trial, struct failure *why)
+{
+    return ACT(trial, upload_abort, &alice, &trial->id, why);
+}
+
+/* ---- interests ---- */
+
+static enum outcome add(struct trial *trial, bool glob, const char *pattern, bool every, struct failure *why)
+{
+    struct store_interest_add what = {
+        .mailbox = trial->mailbox,
+        .interest = trial->interest,
+        .glob = glob,
+        .pattern = pattern,
+        .seconds = TRIAL_SECONDS,
+        .every = every,
+        .present = true,
+    };
+    static struct store_entry entries[4];
+    struct store_registration out;
+    return ACT(trial, interest_add, &alice, &what, entries, 4, &out, why);
+}
+
+static enum outcome run_add(struct trial *trial, struct failure *why)
+{
+    return add(trial, false, trial->other, false, why);
+}
+
+static enum outcome run_add_glob(struct trial *trial, struct failure *why)
+{
+    return add(trial, true, "*her-[0-9]*", true, why);
+}
+
+static void prepare_waiting(struct trial *trial)
+{
+    assert_ok(run_add(trial, &store_why));
+}
+
+static enum outcome run_renew(struct trial *trial, struct failure *why)
+{
+    uint32_t left;
+    return ACT(trial, interest_renew, &alice, &trial->id, &trial->mailbox, &trial->interest, 2 * TRIAL_SECONDS,
+               &left, why);
+}
+
+static enum outcome run_drop(struct trial *trial, struct failure *why)
+{
+    struct store_interest_drop what = {.op = trial->id, .mailbox = trial->mailbox, .interest = trial->interest};
+    struct store_cancelled rows[2];
+    size_t count = 0;
+    bool more;
+    enum outcome outcome = ACT(trial, interest_drop, &alice, &what, rows, 2, &count, &more, why);
+    if (outcome == OUTCOME_OK)
+        assert_true(count == 1 && rows[0].state == STORE_CANCELLED);
+    return outcome;
+}
+
+static enum outcome run_interests(struct trial *trial, struct failure *why)
+{
+    struct store_interest rows[2];
+    size_t count = 0;
+    bool more;
+    enum outcome outcome = ACT(trial, interest_list, &trial->mailbox, &none, rows, 2, &count, &more, why);
+    if (outcome == OUTCOME_OK)
+        assert_int_equal(count, 1);
+    return outcome;
+}
+
+/* ---- mailboxes and notices ---- */
+
+static enum outcome run_route(struct trial *trial, struct failure *why)
+{
+    struct store_mailbox out;
+    return ACT(trial, mailbox_route, &trial->mailbox, "a route", 7, &out, why);
+}
+
+static enum outcome run_forget(struct trial *trial, struct failure *why)
+{
+    return ACT(trial, mailbox_forget, &trial->mailbox, why);
+}
+
+/* What was waited for has come; nobody has been told. */
+static void prepare_arrived(struct trial *trial)
+{
+    prepare_waiting(trial);
+    assert_ok(put(trial->subject, &alice, trial->other, "here", NULL));
+}
+
+static enum outcome run_fan_out(struct trial *trial, struct failure *why)
+{
+    bool left = true;
+    enum outcome outcome = OUTCOME_OK;
+    while (left && outcome == OUTCOME_OK)
+        outcome = ACT(trial, fan_out, 10, &left, why);
+    return outcome;
+}
+
+static void prepare_told(struct trial *trial)
+{
+    bool more;
+    prepare_arrived(trial);
+    fan_out(trial->subject);
+    assert_int_equal(events(trial->subject, &trial->mailbox, 0, trial->events, 4, &more), 1);
+    trial->number = trial->events[0].number;
+}
+
+static enum outcome run_events(struct trial *trial, struct failure *why)
+{
+    size_t count;
+    bool more;
+    return ACT(trial, mailbox_events, &trial->mailbox, trial->number, trial->events, 4, &count, &more, why);
+}
+
+static void prepare_due(struct trial *trial)
+{
+    prepare_told(trial);
+    assert_ok(run_route(trial, &store_why));
+}
+
+/* Twice: a claim that the failure cost lapses by itself. */
+static enum outcome run_claim(struct trial *trial, struct failure *why)
+{
+    int64_t next;
+    enum outcome outcome = ACT(trial, pending_claim, 60, &trial->claim, trial->events, 4, &next, why);
+    if (outcome == OUTCOME_ABSENT) {
+        step(trial->subject, 61);
+        outcome = ACT(trial, pending_claim, 60, &trial->claim, trial->events, 4, &next, why);
+    }
+    if (outcome == OUTCOME_OK)
+        assert_true(id_equal(&trial->claim.mailbox, &trial->mailbox) && trial->claim.count == 1);
+    return outcome;
+}
+
+static void prepare_claimed(struct trial *trial)
+{
+    prepare_due(trial);
+    assert_ok(run_claim(trial, &store_why));
+}
+
+static enum outcome run_pending_done(struct trial *trial, struct failure *why)
+{
+    return ACT(trial, pending_done, &trial->mailbox, trial->claim.token, trial->claim.newest, why);
+}
+
+static enum outcome run_pending_retry(struct trial *trial, struct failure *why)
+{
+    return ACT(trial, pending_retry, &trial->mailbox, trial->claim.token, 1000, why);
+}
+
+/* ---- care ---- */
+
+/* An interest, an upload and a replaced file, all long over. */
+static void prepare_over(struct trial *trial)
+{
+    prepare_waiting(trial);
+    prepare_file(trial);
+    struct store_put put = put_of(trial, TRIAL_LARGE, true);
+    put.op = id_random();
+    assert_ok(put_as(trial->subject, &alice, &put, NULL));
+    struct store_upload_begin begin = {.upload = id_random(), .name = trial->other};
+    struct store_upload_state state;
+    assert_ok(ACT(trial, upload_begin, &alice, &begin, &state, &store_why));
+    step(trial->subject, 8 * STORE_ANSWER_SECONDS);
+}
+
+static enum outcome run_sweep(struct trial *trial, struct failure *why)
+{
+    struct store_sweep swept;
+    int64_t next;
+    bool left = true;
+    enum outcome outcome = OUTCOME_OK;
+    while (left && outcome == OUTCOME_OK)
+        outcome = ACT(trial, sweep, &swept, &left, &next, why);
+    return outcome;
+}
+
+static enum outcome run_health(struct trial *trial, struct failure *why)
+{
+    struct store_health health;
+    return ACT(trial, health, &health, why);
+}
+
+static enum outcome run_audit(struct trial *trial, struct failure *why)
+{
+    struct store_audit audit;
+    enum outcome outcome = ACT(trial, audit, true, &audit, why);
+    if (outcome == OUTCOME_OK)
+        assert_true(audit.missing_blobs + audit.wrong_sizes + audit.wrong_digests == 0);
+    return outcome;
+}
+
+static enum outcome run_repair(struct trial *trial, struct failure *why)
+{
+    struct store_repair repaired = {0};
+    enum outcome outcome = ACT(trial, repair, true, &repaired, why);
+    assert_int_equal(repaired.set_aside, 0); /* what cannot be read just now is not lost */
+    return outcome;
+}
+
+/* Each to a place of its own, so that the failed one is no obstacle. */
+static enum outcome run_backup(struct trial *trial, struct failure *why)
+{
+    char target[TRIAL_PATH_SIZE];
+    struct store_backup taken;
+    trial_backup_path(trial, trial->backups++, target);
+    return ACT(trial, backup, target, false, &taken, why);
+}
+
+const struct act acts[] = {
+    {.name = "put of 100 bytes", .run = run_put_small, .look = look_made},
+    {.name = "put of 20,000 bytes", .run = run_put_large, .look = look_made},
+    {.name = "replace", .prepare = prepare_file, .run = run_replace, .look = look_replaced},
+    {.name = "upload, begin", .run = run_begin},
+    {.name = "upload, write", .prepare = prepare_begun, .run = run_write},
+    {.name = "upload, publish", .prepare = prepare_written, .run = run_publish, .look = look_made},
+    {.name = "upload, abort", .prepare = prepare_written, .run = run_abort},
+    {.name = "stat", .prepare = prepare_file, .run = run_stat},
+    {.name = "list", .prepare = prepare_file, .run = run_list},
+    {.name = "read", .prepare = prepare_file, .run = run_read},
+    {.name = "remove", .prepare = prepare_file, .run = run_remove, .look = look_removed},
+    {.name = "rename", .prepare = prepare_file, .run = run_rename, .look = look_renamed},
+    {.name = "interest in a name", .run = run_add, .look = look_waiting},
+    {.name = "interest in a glob", .run = run_add_glob, .look = look_waiting},
+    {.name = "renew", .prepare = prepare_waiting, .run = run_renew, .look = look_renewed},
+    {.name = "cancel", .prepare = prepare_waiting, .run = run_drop, .look = look_dropped},
+    {.name = "list of interests", .prepare = prepare_waiting, .run = run_interests},
+    {.name = "route", .prepare = prepare_waiting, .run = run_route},
+    {.name = "forget", .prepare = prepare_waiting, .run = run_forget, .look = look_forgotten},
+    {.name = "fan out", .prepare = prepare_arrived, .run = run_fan_out, .look = look_told},
+    {.name = "events", .prepare = prepare_told, .run = run_events, .look = look_acknowledged, .eager = true},
+    {.name = "claim", .prepare = prepare_due, .run = run_claim},
+    {.name = "done", .prepare = prepare_claimed, .run = run_pending_done, .look = look_acknowledged},
+    {.name = "retry", .prepare = prepare_claimed, .run = run_pending_retry},
+    {.name = "sweep", .prepare = prepare_over, .run = run_sweep, .alike = true},
+    {.name = "health", .run = run_health},
+    {.name = "audit", .prepare = prepare_file, .run = run_audit, .alike = true},
+    {.name = "repair", .prepare = prepare_file, .run = run_repair, .alike = true},
+    {.name = "backup", .prepare = prepare_file, .run = run_backup, .alike = true},
+};
+
+const unsigned act_count = sizeof acts / sizeof acts[0];

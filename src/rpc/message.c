@@ -215,7 +215,8 @@ static enum outcome parse_accepted(struct cursor *cursor, uint32_t *low, uint32_
     }
     case PROC_UNAVAIL: return failure_set(why, OUTCOME_ABSENT, "the peer does not have this procedure");
     case GARBAGE_ARGS: return failure_set(why, OUTCOME_INVALID, "the peer could not decode the arguments");
-    case SYSTEM_ERR: return failure_set(why, OUTCOME_FAULT, "the peer failed to serve the call");
+    /* What it made of the call before it failed nobody knows: a server without memory for its reply says so. */
+    case SYSTEM_ERR: return failure_set(why, OUTCOME_UNKNOWN, "the peer failed to serve the call");
     default: return malformed(why);
     }
 }

@@ -107,7 +107,6 @@ static struct record *encode_call(uint32_t procedure, int uid, xdrproc_t encode,
 
 static void take_reply(struct desk *desk, struct record *reply)
 {
-    assert_non_null(reply);
     reply->size -= RECORD_HEADER_SIZE;
     memmove(reply->bytes, reply->bytes + RECORD_HEADER_SIZE, reply->size);
     record_free(desk->reply);
@@ -126,9 +125,16 @@ enum outcome desk_try(struct desk *desk, int uid, uint32_t procedure, xdrproc_t 
     struct peer peer = {.peer = here, .local = here, .kind = PEER_VOUCHED, .uid = uid};
     const struct page_caller caller = {.connection = 1, .peer = &peer, .context = &desk->service};
     struct record *call = encode_call(procedure, uid, encode, arguments);
+    if (desk->serving)
+        desk->serving(true);
     page_read(&desk->page, call, &request);
-    take_reply(desk, page_serve(&desk->page, &caller, &request, call));
+    struct record *reply = page_serve(&desk->page, &caller, &request, call);
+    if (desk->serving)
+        desk->serving(false);
     record_free(call);
+    if (!reply)
+        return OUTCOME_UNREACHABLE; /* the connection would be cut */
+    take_reply(desk, reply);
 
     enum outcome outcome = message_parse_reply(desk->reply, &xdrs, NULL, NULL, &reason);
     if (outcome == OUTCOME_OK && !decode(&xdrs, results))

@@ -24,6 +24,7 @@ struct desk {
     struct service service;
     struct page page;
     struct record *reply;
+    void (*serving)(bool begins); /* NULL, or told when the page begins and has ended */
 };
 
 enum { DESK_ALICE = 1001, DESK_BOB = 1002, DESK_ROOT = 0 };
@@ -33,7 +34,10 @@ void desk_open(struct desk *desk);
 void desk_close(struct desk *desk);  /* removes the folder */
 void desk_reopen(struct desk *desk); /* as after a restart of the server */
 
-/* `uid` -1: AUTH_NONE. Returns what the reply's header says: OK, or DENIED and so on. */
+/*
+ * `uid` -1: AUTH_NONE. Returns what the reply's header says: OK, or DENIED and so
+ * on; UNREACHABLE if there is no reply.
+ */
 enum outcome desk_try(struct desk *desk, int uid, uint32_t procedure, xdrproc_t encode, void *arguments,
                       xdrproc_t decode, void *results);
 /* The same; anything but OK fails the test. */

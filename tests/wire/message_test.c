@@ -171,7 +171,7 @@ static void test_every_answer(void **state)
         {{5, 1, 0, 0, 0, 2, 3, 4}, 8, OUTCOME_CHANGED, 3, 4},
         {{5, 1, 0, 0, 0, 3}, 6, OUTCOME_ABSENT, 99, 99},
         {{5, 1, 0, 0, 0, 4}, 6, OUTCOME_INVALID, 99, 99},
-        {{5, 1, 0, 0, 0, 5}, 6, OUTCOME_FAULT, 99, 99},
+        {{5, 1, 0, 0, 0, 5}, 6, OUTCOME_UNKNOWN, 99, 99},
         {{5, 1, 0, 0, 0, 6}, 6, OUTCOME_PROTOCOL, 99, 99},
         {{5, 1, 0, 6, 4, 7, 0}, 7, OUTCOME_OK, 99, 99}, /* a verifier is passed over */
         {{5, 1, 0, 6, 401, 0}, 6, OUTCOME_PROTOCOL, 99, 99},

@@ -89,7 +89,7 @@ static enum outcome register_interest(struct rpc_call *call, const fs_register_a
         outcome = service->store->acts->interest_add(service->store, &caller, &add, present, FS_PRESENT_MAX, &made,
                                                      why);
     if (outcome == OUTCOME_OK)
-        outcome = registration_out(call, &made, present, out, why);
+        outcome = wire_unanswered(registration_out(call, &made, present, out, why));
     if (outcome == OUTCOME_OK)
         outcome = wire_route_out(delivery_state(service->delivery, &add.mailbox), &out->route, why);
     return outcome;
@@ -163,7 +163,7 @@ static enum outcome cancel(struct rpc_call *call, const fs_cancel_args *args, fs
     out->rows.rows_len = (u_int)count;
     out->more = more;
     for (size_t i = 0; i < count && outcome == OUTCOME_OK; i++)
-        outcome = cancelled_out(call, (struct store_cancelled *)rows + i, &out->rows.rows_val[i], why);
+        outcome = wire_unanswered(cancelled_out(call, (struct store_cancelled *)rows + i, &out->rows.rows_val[i], why));
     return outcome;
 }
 

@@ -306,12 +306,17 @@ void wire_spread_news(struct service *service)
         service_poke(service);
 }
 
+enum outcome wire_unanswered(enum outcome outcome)
+{
+    return outcome == OUTCOME_NOMEM ? OUTCOME_UNKNOWN : outcome;
+}
+
 bool_t wire_answer_entry(struct rpc_call *call, enum outcome outcome, const struct store_entry *entry,
                          struct failure *why, fs_entry_res *result)
 {
     memset(result, 0, sizeof *result);
     if (outcome == OUTCOME_OK)
-        outcome = wire_entry_out(call, entry, &result->fs_entry_res_u.entry, why);
+        outcome = wire_unanswered(wire_entry_out(call, entry, &result->fs_entry_res_u.entry, why));
     if (outcome != OUTCOME_OK)
         result->status = wire_failed(call, outcome, why, &result->fs_entry_res_u.failure.reason);
     return TRUE;

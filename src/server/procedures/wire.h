@@ -64,6 +64,12 @@ must_check enum outcome wire_room(struct rpc_call *call, size_t count, size_t si
 /* Bytes of an entry in a reply, at most. */
 size_t wire_entry_size(const struct store_entry *entry);
 
+/*
+ * What became of an act that was done when its answer was made: without memory
+ * for it nobody is told, and UNKNOWN asks for the same call again.
+ */
+must_check enum outcome wire_unanswered(enum outcome outcome);
+
 /* The last step of a procedure that answers an entry, or nothing but a status: sets the whole result. */
 bool_t wire_answer_entry(struct rpc_call *call, enum outcome outcome, const struct store_entry *entry,
                          struct failure *why, fs_entry_res *result);

@@ -29,6 +29,7 @@ struct act {
     /* Looks at a store, ours or another's of the same files; NULL: nothing is to be seen. */
     enum trial_state (*look)(const struct trial *trial, struct subject *subject);
     bool alike; /* most of its calls are of one kind, made for each of many folders */
+    bool local; /* it may also say that a file or folder of the machine is in the way */
     bool eager; /* its first half may stand though the second was refused: it only says again what was said */
 };
 

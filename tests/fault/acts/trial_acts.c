@@ -380,7 +380,7 @@ const struct act acts[] = {
     {.name = "health", .run = run_health},
     {.name = "audit", .prepare = prepare_file, .run = run_audit, .alike = true},
     {.name = "repair", .prepare = prepare_file, .run = run_repair, .alike = true},
-    {.name = "backup", .prepare = prepare_file, .run = run_backup, .alike = true},
+    {.name = "backup", .prepare = prepare_file, .run = run_backup, .alike = true, .local = true},
 };
 
 const unsigned act_count = sizeof acts / sizeof acts[0];

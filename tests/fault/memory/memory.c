@@ -1,6 +1,8 @@
 #include "fault/memory/memory.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -37,11 +39,11 @@ static atomic_bool lasts;     /* all do from the one on */
 static atomic_bool failing;   /* lasting, and begun */
 static atomic_uint failed;
 static atomic_long blocks;
-static __thread bool is_spared;
+static __thread bool is_counted;
 
 static bool fails(void)
 {
-    if (is_spared || (left <= 0 && !failing))
+    if (!is_counted || (left <= 0 && !failing))
         return false;
     if (!failing && atomic_fetch_sub(&left, 1) != 1)
         return false;
@@ -50,6 +52,11 @@ static bool fails(void)
     failed++;
     errno = ENOMEM;
     return true;
+}
+
+__attribute__((constructor)) static void count_main(void)
+{
+    is_counted = true;
 }
 
 void memory_fail(unsigned nth, bool lasting)
@@ -68,7 +75,7 @@ unsigned memory_recover(void)
 
 void memory_spare(bool spared)
 {
-    is_spared = spared;
+    is_counted = !spared;
 }
 
 long memory_blocks(void)
@@ -143,4 +150,39 @@ OURS int posix_memalign(void **out, size_t alignment, size_t size)
         return ENOMEM;
     *out = block;
     return 0;
+}
+
+/* ---- threads ---- */
+
+struct start {
+    void *(*run)(void *argument);
+    void *argument;
+};
+
+/* What a sanitizer's runtime does before this is no affair of ours, and it aborts without memory. */
+static void *start_counted(void *argument)
+{
+    struct start start = *(struct start *)argument;
+    free(argument);
+    is_counted = true;
+    void *result = start.run(start.argument);
+    is_counted = false;
+    return result;
+}
+
+OURS int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
+{
+    typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    struct start *start = malloc(sizeof *start);
+    if (!start)
+        return EAGAIN;
+    *start = (struct start){run, argument};
+    bool counted = is_counted;
+    is_counted = false;
+    create *below = (create *)(uintptr_t)dlsym(RTLD_NEXT, "pthread_create");
+    int error = below(thread, attributes, start_counted, start);
+    is_counted = counted;
+    if (error != 0)
+        free(start);
+    return error;
 }

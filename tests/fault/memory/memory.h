@@ -8,8 +8,9 @@
  *     ...
  *     failed = memory_recover();    none fails any more; how many did
  *
- * Threads: all of the process count, but those that spare themselves: the test's
- * own work beside what is tried. memory_fail and memory_recover are one thread's.
+ * Threads: all of the process count, from where their own function begins, but
+ * those that spare themselves: the test's own work beside what is tried.
+ * memory_fail and memory_recover are one thread's.
  */
 #pragma once
 

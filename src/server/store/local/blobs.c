@@ -175,7 +175,9 @@ enum outcome blob_settle(struct blobs *blobs, const struct id *blob, struct fail
     char from[BLOB_PATH_SIZE], to[BLOB_PATH_SIZE];
     blob_path(blobs, BLOB_INCOMING, blob, from);
     blob_path(blobs, BLOB_WHOLE, blob, to);
-    if (renameat(blobs->incoming_fd, from, blobs->blobs_fd, to) < 0)
+    /* It may have been moved before, and a folder not synced then. */
+    if (renameat(blobs->incoming_fd, from, blobs->blobs_fd, to) < 0 &&
+        (errno != ENOENT || faccessat(blobs->blobs_fd, to, F_OK, 0) < 0))
         return blob_failed("settle blob", from, why);
     FAULT_POINT("blob-moved");
     enum outcome outcome = sync_folder_of(blobs, BLOB_WHOLE, to, why);

@@ -64,7 +64,7 @@ must_check enum outcome blob_sync(struct blobs *blobs, enum blob_place place, co
                                   struct failure *why);
 /* The file is cut to `size`, and these bytes are durable. */
 must_check enum outcome blob_flush(int fd, uint64_t size, struct failure *why);
-/* From incoming to whole: renamed, both folders synced. */
+/* From incoming to whole: renamed, both folders synced. After a failure it may be done again. */
 must_check enum outcome blob_settle(struct blobs *blobs, const struct id *blob, struct failure *why);
 /* OK also if it was not there. */
 must_check enum outcome blob_remove(struct blobs *blobs, enum blob_place place, const struct id *blob,

@@ -1,5 +1,6 @@
 #include "rpc/transport.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { REPLY_SMALL = 512 }; /* most replies fit */
@@ -31,8 +32,10 @@ static bool_t get_arguments(SVCXPRT *transport, xdrproc_t decode, void *argument
 
     xdrmem_create(&xdrs, (char *)call->record->bytes + at, (u_int)(call->record->size - at), XDR_DECODE);
     bulk_attach(&xdrs, NULL);
+    errno = 0;
     if (decode(&xdrs, arguments))
         return TRUE;
+    call->starved = errno == ENOMEM;
     /* Members before the one that failed are there, and the dispatcher forgets them. */
     xdr_free(decode, arguments);
     return FALSE;
@@ -85,6 +88,9 @@ static bool_t give_reply(SVCXPRT *transport, struct rpc_msg *message)
         return TRUE;
     message->rm_xid = call->header->xid;
     message->rm_direction = REPLY;
+    /* The dispatcher takes arguments that found no memory for malformed ones. */
+    if (call->starved && message->rm_reply.rp_stat == MSG_ACCEPTED && message->acpted_rply.ar_stat == GARBAGE_ARGS)
+        message->acpted_rply.ar_stat = SYSTEM_ERR;
     /* A source fills once, so there is one try for it; else a small buffer is tried first. */
     if (!call->source)
         reply = encode(call, message, REPLY_SMALL);
@@ -156,6 +162,7 @@ void transport_init(struct rpc_call *call, const struct record *record, const st
     call->reply = NULL;
     call->answered = SUCCESS;
     call->denied = false;
+    call->starved = false;
     call->source = NULL;
     call->arena = NULL;
     call->at_end = NULL;

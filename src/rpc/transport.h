@@ -44,6 +44,7 @@ struct rpc_call {
     size_t reply_max;          /* bytes of a reply, mark included */
     struct record *reply;      /* once it was given */
     enum accept_stat answered; /* with `reply`: SUCCESS, or what else it says */
+    bool starved; /* there was no memory for its arguments */
     bool denied;
     struct bulk_source *source;
     struct arena *arena;

@@ -45,7 +45,9 @@ static void try(int error, bool reads, const char *name)
         .name = name,
         .begin = begin_faults,
         .end = end_faults,
-        .may = error == ENOSPC ? may_be_full : reads ? may_be_unreadable : may_be_broken,
+        .may = error == ENOSPC ? may_be_full
+               : reads         ? may_be_unreadable
+                               : may_be_broken,
         /* All of 1..n where there is time. */
         .stride = getenv("FILESHARE_FAULT_SECONDS") ? 0 : 50,
         .stride_alike = getenv("FILESHARE_FAULT_SECONDS") ? 0 : 3,

@@ -63,24 +63,25 @@ static fs_id fresh(unsigned which)
 /* ---- the calls ---- */
 
 /* Every result begins with its status. */
-#define CALL(PROC, args_type, res_type, ...)                                                                 \
-    static enum outcome call_##PROC(fs_status *status)                                                       \
-    {                                                                                                        \
-        const struct scene *scene = &stage.scene;                                                            \
-        args_type args = {__VA_ARGS__};                                                                      \
-        res_type result = {0};                                                                               \
-        (void)scene;                                                                                         \
-        enum outcome outcome = desk_try(&stage.desk, DESK_ALICE, FSPROC_##PROC, (xdrproc_t)xdr_##args_type,  \
-                                        &args, (xdrproc_t)xdr_##res_type, &result);                          \
-        memcpy(status, &result, sizeof *status);                                                             \
-        xdr_free((xdrproc_t)xdr_##res_type, &result);                                                        \
-        return outcome;                                                                                      \
+#define CALL(PROC, args_type, res_type, ...)                                                                \
+    static enum outcome call_##PROC(fs_status *status)                                                      \
+    {                                                                                                       \
+        const struct scene *scene = &stage.scene;                                                           \
+        args_type args = {__VA_ARGS__};                                                                     \
+        res_type result = {0};                                                                              \
+        (void)scene;                                                                                        \
+        enum outcome outcome = desk_try(&stage.desk, DESK_ALICE, FSPROC_##PROC, (xdrproc_t)xdr_##args_type, \
+                                        &args, (xdrproc_t)xdr_##res_type, &result);                         \
+        memcpy(status, &result, sizeof *status);                                                            \
+        xdr_free((xdrproc_t)xdr_##res_type, &result);                                                       \
+        return outcome;                                                                                     \
     }
 
 CALL(HELLO, fs_hello_args, fs_hello_res, .software = {4, (char[]){"test"}})
 CALL(UPLOAD, fs_upload_args, fs_entry_res, .op = scene->op, .name = desk_name(scene->name),
      .content = desk_data(stage.bytes, LARGE))
-CALL(UPLOAD_OPEN, fs_upload_open_args, fs_upload_open_res, .upload = scene->op, .name = desk_name(scene->name))
+CALL(UPLOAD_OPEN, fs_upload_open_args, fs_upload_open_res, .upload = scene->op,
+     .name = desk_name(scene->name))
 CALL(UPLOAD_DATA, fs_upload_data_args, fs_upload_data_res, .upload = scene->op,
      .content = desk_data(stage.bytes, LARGE))
 CALL(UPLOAD_COMMIT, fs_upload_commit_args, fs_entry_res, .upload = scene->op, .size = LARGE)
@@ -91,19 +92,20 @@ CALL(STAT, fs_stat_args, fs_entry_res, .name = desk_name(scene->name))
 CALL(REMOVE, fs_remove_args, fs_done_res, .op = scene->op, .name = desk_name(scene->name))
 CALL(RENAME, fs_rename_args, fs_entry_res, .op = scene->op, .source = desk_name(scene->name),
      .target = desk_name(scene->other))
-CALL(REGISTER_INTEREST, fs_register_args, fs_register_res, .mailbox = scene->mailbox, .interest = scene->interest,
-     .pattern = desk_name(scene->other), .seconds = INTEREST_SECONDS)
+CALL(REGISTER_INTEREST, fs_register_args, fs_register_res, .mailbox = scene->mailbox,
+     .interest = scene->interest, .pattern = desk_name(scene->other), .seconds = INTEREST_SECONDS)
+#define A_CALLBACK                                                                                       \
+    {                                                                                                    \
+        .prog = 0x40000001, .netid = {3, (char[]){"tcp"}}, .address = {15, (char[]){"127.0.0.1.200.1"}}, \
+        .proof = scene->op, .ticket = scene->version                                                     \
+    }
+
 CALL(CANCEL_INTEREST, fs_cancel_args, fs_cancel_res, .op = scene->op, .mailbox = scene->mailbox,
      .interest = scene->interest)
 CALL(RENEW_INTEREST, fs_renew_args, fs_renew_res, .op = scene->op, .mailbox = scene->mailbox,
      .interest = scene->interest, .seconds = 2 * INTEREST_SECONDS)
 CALL(LIST_INTERESTS, fs_interests_args, fs_interests_res, .mailbox = scene->mailbox)
-CALL(ATTACH, fs_attach_args, fs_attach_res, .mailbox = scene->mailbox,
-     .callback = {.prog = 0x40000001,
-                  .netid = {3, (char[]){"tcp"}},
-                  .address = {15, (char[]){"127.0.0.1.200.1"}},
-                  .proof = scene->op,
-                  .ticket = scene->version})
+CALL(ATTACH, fs_attach_args, fs_attach_res, .mailbox = scene->mailbox, .callback = A_CALLBACK)
 CALL(DETACH, fs_detach_args, fs_done_res, .mailbox = scene->mailbox, .forget = true)
 CALL(EVENTS, fs_events_args, fs_events_res, .mailbox = scene->mailbox, .since = scene->event)
 
@@ -112,6 +114,26 @@ static bool_t no_arguments(XDR *xdrs, ...)
 {
     (void)xdrs;
     return TRUE;
+}
+
+static enum outcome call_register_with_callback(fs_status *status)
+{
+    const struct scene *scene = &stage.scene;
+    fs_callback callback = A_CALLBACK;
+    fs_register_args args = {.mailbox = scene->mailbox,
+                             .interest = scene->interest,
+                             .match = FS_GLOB,
+                             .pattern = desk_name("*her-[0-9]*"),
+                             .seconds = INTEREST_SECONDS,
+                             .repeat = FS_EVERY,
+                             .callback = &callback};
+    fs_register_res result = {0};
+    enum outcome outcome = desk_try(&stage.desk, DESK_ALICE, FSPROC_REGISTER_INTEREST,
+                                    (xdrproc_t)xdr_fs_register_args, &args, (xdrproc_t)xdr_fs_register_res,
+                                    &result);
+    *status = result.status;
+    xdr_free((xdrproc_t)xdr_fs_register_res, &result);
+    return outcome;
 }
 
 static enum outcome call_nothing(uint32_t number, xdrproc_t decode, void *result)
@@ -134,6 +156,56 @@ static enum outcome call_STATUS(fs_status *status)
     return outcome;
 }
 
+/* Each file is an act of its own, with its status: the status of all if they agree, else nobody knows. */
+static void agree(fs_status one, fs_status *all)
+{
+    if (one != *all)
+        *all = FS_UNKNOWN;
+}
+
+static enum outcome call_UPLOAD_MANY(fs_status *status)
+{
+    const struct scene *scene = &stage.scene;
+    fs_upload_args files[2] = {
+        {.op = scene->op, .name = desk_name(scene->name), .content = desk_data(stage.bytes, LARGE)},
+        {.op = fresh(6), .name = desk_name(scene->other), .content = desk_data(stage.bytes, 100)},
+    };
+    fs_upload_many_args args = {.files = {2, files}};
+    fs_upload_many_res result = {0};
+    enum outcome outcome = desk_try(&stage.desk, DESK_ALICE, FSPROC_UPLOAD_MANY,
+                                    (xdrproc_t)xdr_fs_upload_many_args, &args,
+                                    (xdrproc_t)xdr_fs_upload_many_res, &result);
+    *status = result.status;
+    if (outcome == OUTCOME_OK && result.status == FS_OK) {
+        const fs_upload_many *many = &result.fs_upload_many_res_u.many;
+        assert_int_equal(many->files.files_len, 2);
+        *status = many->files.files_val[0].status;
+        agree(many->files.files_val[1].status, status);
+    }
+    xdr_free((xdrproc_t)xdr_fs_upload_many_res, &result);
+    return outcome;
+}
+
+static enum outcome call_DOWNLOAD_MANY(fs_status *status)
+{
+    fs_download_one files[2] = {{.name = desk_name(stage.scene.name)},
+                                {.name = desk_name(stage.scene.other)}};
+    fs_download_many_args args = {.files = {2, files}};
+    fs_download_many_res result = {0};
+    enum outcome outcome = desk_try(&stage.desk, DESK_ALICE, FSPROC_DOWNLOAD_MANY,
+                                    (xdrproc_t)xdr_fs_download_many_args, &args,
+                                    (xdrproc_t)xdr_fs_download_many_res, &result);
+    *status = result.status;
+    if (outcome == OUTCOME_OK && result.status == FS_OK) {
+        const fs_download_many *many = &result.fs_download_many_res_u.many;
+        assert_int_equal(many->files.files_len, 2);
+        *status = many->files.files_val[0].status;
+        agree(many->files.files_val[1].status, status);
+    }
+    xdr_free((xdrproc_t)xdr_fs_download_many_res, &result);
+    return outcome;
+}
+
 /* ---- before ---- */
 
 static void must(enum outcome (*call)(fs_status *status))
@@ -150,6 +222,11 @@ static void file_is_there(void)
     scene->op = scene->version; /* the act that made it has another id */
     must(call_UPLOAD);
     scene->op = op;
+}
+
+static void two_are_there(void)
+{
+    must(call_UPLOAD_MANY);
 }
 
 static void upload_is_open(void)
@@ -172,8 +249,8 @@ static void interest_waits(void)
 static void event_waits(void)
 {
     interest_waits();
-    assert_int_equal(desk_put(&stage.desk, DESK_BOB, stage.serial * 8 + 7, stage.scene.other, "here", FS_FAIL),
-                     FS_OK);
+    assert_int_equal(
+        desk_put(&stage.desk, DESK_BOB, stage.serial * 8 + 7, stage.scene.other, "here", FS_FAIL), FS_OK);
 }
 
 /* ---- after ---- */
@@ -191,6 +268,13 @@ static bool is_version(const char *name, const fs_id *version)
 static enum sight see_uploaded(void)
 {
     return is_version(stage.scene.name, &stage.scene.op) ? DONE : NOT_DONE;
+}
+
+static enum sight see_both(void)
+{
+    const fs_id second = fresh(6);
+    return is_version(stage.scene.name, &stage.scene.op) && is_version(stage.scene.other, &second) ? DONE
+                                                                                                   : NOT_DONE;
 }
 
 static enum sight see_removed(void)
@@ -218,7 +302,8 @@ static enum sight see_interest(uint32_t longer_than)
     assert_int_equal(outcome, OUTCOME_OK);
     if (count > 1)
         return HALF_DONE;
-    return count == 1 && rows[0].state == STORE_WAITING && rows[0].seconds_left > longer_than ? DONE : NOT_DONE;
+    return count == 1 && rows[0].state == STORE_WAITING && rows[0].seconds_left > longer_than ? DONE
+                                                                                              : NOT_DONE;
 }
 
 static enum sight see_waiting(void)
@@ -250,6 +335,7 @@ static const struct procedure procedures[] = {
     {"REMOVE", FSPROC_REMOVE, file_is_there, call_REMOVE, see_removed},
     {"RENAME", FSPROC_RENAME, file_is_there, call_RENAME, see_renamed},
     {"REGISTER_INTEREST", FSPROC_REGISTER_INTEREST, NULL, call_REGISTER_INTEREST, see_waiting},
+    {"REGISTER_INTEREST, callback", FSPROC_REGISTER_INTEREST, NULL, call_register_with_callback, see_waiting},
     {"CANCEL_INTEREST", FSPROC_CANCEL_INTEREST, interest_waits, call_CANCEL_INTEREST, see_cancelled},
     {"CANCEL_INTEREST, met", FSPROC_CANCEL_INTEREST, event_waits, call_CANCEL_INTEREST, NULL},
     {"RENEW_INTEREST", FSPROC_RENEW_INTEREST, interest_waits, call_RENEW_INTEREST, see_renewed},
@@ -257,6 +343,8 @@ static const struct procedure procedures[] = {
     {"ATTACH", FSPROC_ATTACH, interest_waits, call_ATTACH, NULL},
     {"DETACH", FSPROC_DETACH, interest_waits, call_DETACH, NULL},
     {"EVENTS", FSPROC_EVENTS, event_waits, call_EVENTS, NULL},
+    {"UPLOAD_MANY", FSPROC_UPLOAD_MANY, NULL, call_UPLOAD_MANY, see_both},
+    {"DOWNLOAD_MANY", FSPROC_DOWNLOAD_MANY, two_are_there, call_DOWNLOAD_MANY, NULL},
     {"STATUS", FSPROC_STATUS, NULL, call_STATUS, NULL},
 };
 
@@ -296,8 +384,8 @@ static void end_scene(void)
 
 static void wrong(const struct procedure *procedure, const char *what, int number)
 {
-    fail_msg("%s, allocation %u%s: %s (%d)", procedure->name, stage.nth, stage.lasting ? " and later" : "", what,
-             number);
+    fail_msg("%s, allocation %u%s: %s (%d)", procedure->name, stage.nth, stage.lasting ? " and later" : "",
+             what, number);
 }
 
 static void judge(const struct procedure *procedure, enum outcome outcome, fs_status status, unsigned failed)

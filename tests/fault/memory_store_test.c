@@ -13,21 +13,25 @@ static bool may(enum outcome outcome)
     return outcome == OUTCOME_NOMEM || outcome == OUTCOME_UNAVAILABLE;
 }
 
-static const struct breakage allocation = {
-    .name = "allocation", .begin = memory_fail, .end = memory_recover, .may = may};
+static const struct breakage allocation = {.name = "allocation",
+                                           .begin = memory_fail,
+                                           .end = memory_recover,
+                                           .may = may};
 
-/* All of 1..n where there is time, else all up to twice as many, and then ever fewer. */
+/* All of 1..n where there is time, else all up to twice as many, and then ever fewer; fewer yet where all is slow. */
 static unsigned stride(unsigned quick)
 {
-    return getenv("FILESHARE_FAULT_SECONDS") ? 0 : quick;
+    const char *slow = getenv("FILESHARE_SLOWNESS");
+    unsigned least = slow && atoi(slow) > 1 ? quick / 4 : quick;
+    return getenv("FILESHARE_FAULT_SECONDS") ? 0 : least > 1 ? least : 2;
 }
 
 static void test_once(void **state)
 {
     (void)state;
     struct breakage once = allocation;
-    once.stride = stride(100);
-    once.stride_alike = stride(8);
+    once.stride = stride(32);
+    once.stride_alike = stride(6);
     acts_break(&once);
 }
 
@@ -36,7 +40,7 @@ static void test_lasting(void **state)
     (void)state;
     struct breakage lasting = allocation;
     lasting.lasting = true;
-    lasting.stride = stride(50);
+    lasting.stride = stride(16);
     lasting.stride_alike = stride(4);
     acts_break(&lasting);
 }
@@ -46,7 +50,7 @@ static void test_cold(void **state)
     (void)state;
     struct breakage cold = allocation;
     cold.cold = true;
-    cold.stride = stride(6);
+    cold.stride = stride(4);
     cold.stride_alike = stride(2);
     acts_break(&cold);
     cold.lasting = true;

@@ -21,7 +21,7 @@ struct round {
     const struct breakage *breakage;
     const struct act *act;
     struct trial trial;
-    struct subject after;    /* what a kill would leave: its files, copied, opened */
+    struct subject after; /* what a kill would leave: its files, copied, opened */
     unsigned nth;
 };
 

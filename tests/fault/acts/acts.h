@@ -24,12 +24,12 @@
 struct breakage {
     const char *name;
     void (*begin)(unsigned nth, bool lasting);
-    unsigned (*end)(void);        /* all is well again; how many calls failed */
+    unsigned (*end)(void);             /* all is well again; how many calls failed */
     bool (*may)(enum outcome outcome); /* answer so, besides OK and UNKNOWN */
-    bool lasting;                 /* the Nth and all after it, else it alone */
-    bool cold;                    /* the store has just been opened: nothing is prepared or cached */
-    unsigned stride;              /* N grows by 1, and by N / stride if that is more; 0: by 1 alone */
-    unsigned stride_alike;        /* the same for acts that make many calls of one kind */
+    bool lasting;                      /* the Nth and all after it, else it alone */
+    bool cold;                         /* the store has just been opened: nothing is prepared or cached */
+    unsigned stride;                   /* N grows by 1, and by N / stride if that is more; 0: by 1 alone */
+    unsigned stride_alike;             /* the same for acts that make many calls of one kind */
 };
 
 /* Every act under this breakage; fails the test if anything is wrong. Prints what was tried. */

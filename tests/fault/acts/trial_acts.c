@@ -42,6 +42,21 @@ static enum outcome run_put_large(struct trial *trial, struct failure *why)
     return do_put(trial, &large, why);
 }
 
+/* Each is an act of its own: what is refused is one of them. */
+static enum outcome run_put_many(struct trial *trial, struct failure *why)
+{
+    struct store_put puts[2] = {put_of(trial, TRIAL_LARGE, false), put_of(trial, 100, false)};
+    struct store_put_answer answers[2];
+    puts[1].op = trial->interest;
+    puts[1].name = trial->other;
+    enum outcome outcome = ACT(trial, put_many, &alice, puts, 2, answers, why);
+    for (unsigned i = 0; i < 2 && outcome == OUTCOME_OK; i++) {
+        outcome = answers[i].outcome;
+        *why = answers[i].why;
+    }
+    return outcome;
+}
+
 static void prepare_file(struct trial *trial)
 {
     struct store_entry entry;
@@ -118,7 +133,8 @@ static void prepare_begun(struct trial *trial)
 static enum outcome run_write(struct trial *trial, struct failure *why)
 {
     uint64_t held = 0;
-    enum outcome outcome = ACT(trial, upload_write, &alice, &trial->id, 0, trial->bytes, TRIAL_LARGE, &held, why);
+    enum outcome outcome = ACT(trial, upload_write, &alice, &trial->id, 0, trial->bytes, TRIAL_LARGE, &held,
+                               why);
     return outcome == OUTCOME_OFFSET && held == TRIAL_LARGE ? OUTCOME_OK : outcome;
 }
 
@@ -130,7 +146,10 @@ static void prepare_written(struct trial *trial)
 
 static enum outcome run_publish(struct trial *trial, struct failure *why)
 {
-    struct store_publish publish = {.upload = trial->id, .check = true, .size = TRIAL_LARGE, .check_digest = true};
+    struct store_publish publish = {.upload = trial->id,
+                                    .check = true,
+                                    .size = TRIAL_LARGE,
+                                    .check_digest = true};
     struct store_entry entry;
     publish.digest = digest_of(trial->bytes, TRIAL_LARGE);
     enum outcome outcome = ACT(trial, publish, &alice, &publish, &entry, why);
@@ -184,13 +203,15 @@ static void prepare_waiting(struct trial *trial)
 static enum outcome run_renew(struct trial *trial, struct failure *why)
 {
     uint32_t left;
-    return ACT(trial, interest_renew, &alice, &trial->id, &trial->mailbox, &trial->interest, 2 * TRIAL_SECONDS,
-               &left, why);
+    return ACT(trial, interest_renew, &alice, &trial->id, &trial->mailbox, &trial->interest,
+               2 * TRIAL_SECONDS, &left, why);
 }
 
 static enum outcome run_drop(struct trial *trial, struct failure *why)
 {
-    struct store_interest_drop what = {.op = trial->id, .mailbox = trial->mailbox, .interest = trial->interest};
+    struct store_interest_drop what = {.op = trial->id,
+                                       .mailbox = trial->mailbox,
+                                       .interest = trial->interest};
     struct store_cancelled rows[2];
     size_t count = 0;
     bool more;
@@ -216,7 +237,7 @@ static enum outcome run_interests(struct trial *trial, struct failure *why)
 static enum outcome run_route(struct trial *trial, struct failure *why)
 {
     struct store_mailbox out;
-    return ACT(trial, mailbox_route, &trial->mailbox, "a route", 7, &out, why);
+    return ACT(trial, mailbox_route, &alice, &trial->mailbox, "a route", 7, &out, why);
 }
 
 static enum outcome run_forget(struct trial *trial, struct failure *why)
@@ -355,6 +376,7 @@ const struct act acts[] = {
     {.name = "put of 100 bytes", .run = run_put_small, .look = look_made},
     {.name = "put of 20,000 bytes", .run = run_put_large, .look = look_made},
     {.name = "replace", .prepare = prepare_file, .run = run_replace, .look = look_replaced},
+    {.name = "put of two", .run = run_put_many},
     {.name = "upload, begin", .run = run_begin},
     {.name = "upload, write", .prepare = prepare_begun, .run = run_write},
     {.name = "upload, publish", .prepare = prepare_written, .run = run_publish, .look = look_made},

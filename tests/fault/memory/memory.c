@@ -34,9 +34,9 @@ void BELOW(free)(void *block);
 int __lsan_do_recoverable_leak_check(void);
 #endif
 
-static atomic_int left;       /* 1: the next one fails; 0 and below: none */
-static atomic_bool lasts;     /* all do from the one on */
-static atomic_bool failing;   /* lasting, and begun */
+static atomic_int left;     /* 1: the next one fails; 0 and below: none */
+static atomic_bool lasts;   /* all do from the one on */
+static atomic_bool failing; /* lasting, and begun */
 static atomic_uint failed;
 static atomic_long blocks;
 static __thread bool is_counted;
@@ -170,7 +170,8 @@ static void *start_counted(void *argument)
     return result;
 }
 
-OURS int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
+OURS int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                        void *argument)
 {
     typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     struct start *start = malloc(sizeof *start);

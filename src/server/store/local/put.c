@@ -75,7 +75,8 @@ static void put_look(struct local *local, struct putting *putting)
 }
 
 /* Without room only what was done before goes on. */
-static void put_without_room(struct local *local, struct putting *putting, const struct failure *why)
+static void put_without_room(struct local *local, struct putting *putting, enum outcome refusal,
+                             const struct failure *why)
 {
     struct publishing publishing;
     publishing_of(putting, &publishing);
@@ -85,7 +86,7 @@ static void put_without_room(struct local *local, struct putting *putting, const
         return;
     }
     putting->answer->why = *why;
-    put_answer(putting, why->outcome, 0);
+    put_answer(putting, refusal, 0);
 }
 
 static void put_begin(const struct store_caller *caller, const struct store_put *put,
@@ -206,7 +207,7 @@ static void put_find_room(struct local *local, struct putting *puttings, size_t 
         if (outcome == OUTCOME_OK)
             so_far += puttings[i].put->size;
         else
-            put_without_room(local, &puttings[i], &why);
+            put_without_room(local, &puttings[i], outcome, &why);
     }
 }
 

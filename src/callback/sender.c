@@ -14,7 +14,7 @@ enum {
     MS = 1000000,
     EVENTS_A_TURN = 64,
     EVICTION_LOOKS_AT = 64,
-    WAIT_MAX_MS = 5000, /* epoll does not count while the machine sleeps; deadlines do */
+    WAIT_MAX_MS = 2000, /* epoll does not count while the machine sleeps; deadlines do */
 };
 
 struct sender_limits sender_limits_default(void)

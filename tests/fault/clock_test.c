@@ -1,0 +1,536 @@
+/*
+ * The clocks of a real fileshared are stepped while it runs and over restarts:
+ * time passes in jumps (the machine slept), the wall clock is set by seconds or
+ * years either way, the server is stopped or killed, the machine starts anew.
+ * What runs out is told to the client that waits: not early, not ten seconds late.
+ *
+ *     FILESHARE_FAULT_SEED=N, FILESHARE_FAULT_SECONDS=N
+ *
+ * service/store_clock_test.c does the same to each thing that the store keeps.
+ */
+#include "fault/program.h"
+#include "fault/shift.h"
+#include "fault/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SECONDS(count) ((int64_t)(count)*CLOCK_SECOND)
+/* What a killed machine may not know: of its clock, and how much had passed if that was set back (timeline.c). */
+#define WALL_SLACK     (SECONDS(1) / 10)
+#define MARK_AGE       SECONDS(60)
+
+enum {
+    HOUR = 3600,
+    DAY = 24 * HOUR,
+    YEAR = 365 * DAY,
+    THINGS = 64,
+    HEARD = 4096,
+    QUICK_SECONDS = 12,
+    LATE_MS = 10000
+};
+
+struct heard {
+    struct fileshare_id interest;
+    int64_t at; /* shift_now */
+    enum fileshare_event_kind kind;
+    uint64_t dropped;
+};
+
+struct thing {
+    struct fileshare_id id;
+    int64_t due_first, due_last; /* it may be told from then on; it is due then */
+    bool used;
+};
+
+static struct world world;
+static struct shift shift;
+static struct fileshare *session;
+static struct dice dice;
+static struct thing things[THINGS];
+static unsigned serial, steps, sets, restarts, boots, ended;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+static struct heard heard[HEARD];
+static size_t heard_count;
+
+/* ---- the client ---- */
+
+static bool hear(void *context, const struct fileshare_event *event)
+{
+    (void)context;
+    pthread_mutex_lock(&lock);
+    if (heard_count == HEARD)
+        abort();
+    heard[heard_count++] = (struct heard){event->interest, shift_now(&shift), event->kind, event->dropped};
+    pthread_mutex_unlock(&lock);
+    world.events++;
+    return true;
+}
+
+static unsigned times_heard(const struct fileshare_id *id, struct heard *last)
+{
+    unsigned times = 0;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < heard_count; i++) {
+        if (memcmp(&heard[i].interest, id, sizeof *id) != 0)
+            continue;
+        *last = heard[i];
+        times++;
+    }
+    pthread_mutex_unlock(&lock);
+    return times;
+}
+
+#define must(call, error)                                         \
+    do {                                                          \
+        enum fileshare_status status_ = (call);                   \
+        if (status_ != FILESHARE_OK)                              \
+            fail_msg("%s: %d: %s", #call, status_, (error).text); \
+    } while (0)
+
+static int begin(void **state)
+{
+    (void)state;
+    struct fileshare_error error = {0};
+    world_begin(&world);
+    daemon_stop(&world.server, SIGTERM);
+    shift_begin(&shift, &world.server);
+    daemon_start(&world.server);
+    dice = dice_of(world.seed, 1);
+    session = world_session(&world, "clock", 60);
+    assert_non_null(session);
+    must(fileshare_attach(session, hear, NULL, &error), error);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    fileshare_close(session);
+    world_end(&world);
+    shift_end(&shift);
+    return 0;
+}
+
+static struct fileshare_id interest_in(const char *pattern, bool every, uint32_t seconds)
+{
+    struct fileshare_register what = {.pattern = pattern,
+                                      .glob = strchr(pattern, '*'),
+                                      .every = every,
+                                      .seconds = seconds};
+    struct fileshare_registered registered;
+    struct fileshare_error error = {0};
+    must(fileshare_interest(session, &what, NULL, NULL, &registered, &error), error);
+    assert_true(registered.registered);
+    return registered.id;
+}
+
+static uint64_t wanted_amount;
+static const char *wanted_label;
+
+static void take_counter(void *context, const char *label, uint64_t amount)
+{
+    (void)context;
+    if (strcmp(label, wanted_label) == 0)
+        wanted_amount = amount;
+}
+
+static uint64_t counter(const char *label)
+{
+    struct fileshare_error error = {0};
+    wanted_amount = UINT64_MAX;
+    wanted_label = label;
+    must(fileshare_counters(session, take_counter, NULL, &error), error);
+    assert_true(wanted_amount != UINT64_MAX);
+    return wanted_amount;
+}
+
+static int64_t in_time(void)
+{
+    return milliseconds() + (int64_t)LATE_MS * slowness();
+}
+
+static void expect_counter(const char *label, uint64_t amount)
+{
+    for (int64_t until = in_time(); counter(label) != amount && milliseconds() < until;)
+        usleep(20000);
+    assert_int_equal(counter(label), amount);
+}
+
+/* Upkeep came by since: whatever was due is gone. */
+static void upkeep_comes_by(void)
+{
+    char name[32];
+    struct heard last;
+    snprintf(name, sizeof name, "canary/%u", ++serial);
+    struct fileshare_id id = interest_in(name, false, 1);
+    shift_pass(&shift, SECONDS(1));
+    for (int64_t until = in_time(); times_heard(&id, &last) == 0; usleep(5000))
+        if (milliseconds() > until)
+            fail_msg("upkeep does not come by");
+    usleep(50000); /* interests come first; for the rest of that round */
+}
+
+/* ---- at random ---- */
+
+/* From milliseconds to `most` seconds, short ones as likely as long ones. */
+static int64_t some_time(int64_t most)
+{
+    const int64_t scales[] = {CLOCK_SECOND / 1000, CLOCK_SECOND, SECONDS(60),
+                              SECONDS(HOUR),       SECONDS(DAY), SECONDS(YEAR)};
+    int64_t time;
+    do {
+        time = scales[dice_throw(&dice, 6)] * (1 + dice_throw(&dice, 60));
+    } while (time > SECONDS(most));
+    return time;
+}
+
+static uint32_t some_seconds(void)
+{
+    return 1 + (uint32_t)(some_time(30 * DAY) / CLOCK_SECOND);
+}
+
+static void add_thing(struct thing *thing)
+{
+    char name[32];
+    uint32_t seconds = some_seconds();
+    snprintf(name, sizeof name, "never/%u%s", ++serial, dice_throw(&dice, 2) ? "" : "*");
+    thing->due_first = shift_now(&shift) + SECONDS(seconds);
+    thing->id = interest_in(name, dice_throw(&dice, 2), seconds);
+    thing->due_last = shift_now(&shift) + SECONDS(seconds);
+    thing->used = true;
+}
+
+static void prolong(struct thing *thing)
+{
+    struct fileshare_error error = {0};
+    uint32_t left, seconds = some_seconds();
+    if (thing->due_first - shift_now(&shift) < SECONDS(5 * slowness()))
+        return; /* it may end meanwhile */
+    int64_t first = shift_now(&shift) + SECONDS(seconds);
+    must(fileshare_renew(session, &thing->id, seconds, &left, &error), error);
+    assert_int_equal(left, seconds);
+    thing->due_first = first;
+    thing->due_last = shift_now(&shift) + SECONDS(seconds);
+}
+
+static void look(struct thing *thing, int64_t until)
+{
+    struct heard last = {0};
+    unsigned times = times_heard(&thing->id, &last);
+    bool due = shift_now(&shift) >= thing->due_last;
+    while (due && times == 0 && milliseconds() < until) {
+        usleep(2000);
+        times = times_heard(&thing->id, &last);
+    }
+    if (due && times == 0)
+        fail_msg("the end of an interest was not told within ten seconds; it is due for %lld ms",
+                 (long long)((shift_now(&shift) - thing->due_last) / 1000000));
+    if (times > 0 && last.at < thing->due_first)
+        fail_msg("an interest ended %lld ms early", (long long)((thing->due_first - last.at) / 1000000));
+    if (times > 0 && last.kind != FILESHARE_UNMET)
+        fail_msg("an interest that nothing met was told so: %d", (int)last.kind);
+    ended += times > 0;
+    thing->used = times == 0;
+}
+
+/* It may end just now; that is told as well, and nothing after it. */
+static void cancel(struct thing *thing)
+{
+    struct fileshare_error error = {0};
+    must(fileshare_cancel(session, &thing->id, NULL, NULL, NULL, &error), error);
+    thing->used = false;
+}
+
+static void set_wall(void)
+{
+    int64_t by = some_time(20 * (int64_t)YEAR);
+    int64_t wall = clock_wall(clock_system()) + shift.at->wall;
+    bool back = wall > SECONDS(100 * (int64_t)YEAR) ||
+                (wall > SECONDS(30 * (int64_t)YEAR) && dice_throw(&dice, 2));
+    shift_set_wall(&shift, back ? -by : by);
+    sets++;
+}
+
+/* Server and machine go, and come back; what that may cost in precision is on each thing's account. */
+static void boot(bool killed)
+{
+    int64_t off = some_time(10 * DAY), set = dice_throw(&dice, 2) ? some_time(YEAR) : -some_time(YEAR);
+    int64_t began = milliseconds();
+    shift_boot(&shift, off, set);
+    daemon_start(&world.server);
+    int64_t took = (milliseconds() - began) * 1000000;
+    for (struct thing *thing = things; thing < things + THINGS; thing++) {
+        thing->due_first -= WALL_SLACK;
+        thing->due_last += WALL_SLACK + (off + set >= 0 ? 0 : took + SECONDS(5) + (killed ? MARK_AGE : 0));
+    }
+    boots++;
+}
+
+static void restart(void)
+{
+    bool killed = dice_throw(&dice, 2), anew = dice_throw(&dice, 2);
+    if (killed && anew)
+        upkeep_comes_by(); /* a clock set just now is known */
+    daemon_stop(&world.server, killed ? SIGKILL : SIGTERM);
+    world.kills += killed;
+    restarts++;
+    if (anew) {
+        boot(killed);
+        return;
+    }
+    if (dice_throw(&dice, 2))
+        set_wall();
+    shift_pass(&shift, some_time(DAY));
+    daemon_start(&world.server);
+}
+
+static void one_round(void)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        struct thing *thing = &things[dice_throw(&dice, THINGS)];
+        if (!thing->used)
+            add_thing(thing);
+        else
+            prolong(thing);
+    }
+    uint32_t what = dice_throw(&dice, 4);
+    if (what == 0) {
+        set_wall();
+    } else if (what == 1) {
+        restart();
+    } else {
+        shift_pass(&shift, some_time(DAY));
+        steps++;
+    }
+    int64_t until = in_time();
+    for (struct thing *thing = things; thing < things + THINGS; thing++)
+        if (thing->used)
+            look(thing, until);
+}
+
+struct waiting {
+    pthread_t thread;
+    struct fileshare *session;
+    unsigned arrivals;
+    enum fileshare_status status;
+};
+
+static bool take_arrival(void *context, const struct fileshare_event *event)
+{
+    struct waiting *waiting = context;
+    waiting->arrivals++;
+    return strcmp(event->entry.name, "at last") == 0;
+}
+
+/* Its interests run out at the server whenever that sleeps; it comes back with new ones. */
+static void *wait_all_the_time(void *argument)
+{
+    struct waiting *waiting = argument;
+    const char *pattern = "at last";
+    struct fileshare_error error = {0};
+    struct fileshare_wait wait = {
+        .patterns = &pattern,
+        .globs = (const bool[]){false},
+        .count = 1,
+        .arrived = take_arrival,
+        .context = waiting,
+    };
+    waiting->status = fileshare_wait(waiting->session, &wait, NULL, &error);
+    if (waiting->status != FILESHARE_OK)
+        world_wrong(&world, "the wait ended with %d: %s", waiting->status, error.text);
+    return NULL;
+}
+
+static void put_name(const char *name, bool replace, struct fileshare_entry *out)
+{
+    struct fileshare_error error = {0};
+    must(world_put(&world, session, name, 1000, ++serial, replace, out, &error), error);
+}
+
+static void test_at_random(void **state)
+{
+    (void)state;
+    struct waiting waiting = {.session = world_session(&world, "waits", 60)};
+    struct fileshare_entry entry;
+    assert_int_equal(pthread_create(&waiting.thread, NULL, wait_all_the_time, &waiting), 0);
+    int64_t until = milliseconds() + (int64_t)world_seconds(QUICK_SECONDS) * 1000;
+    while (milliseconds() < until)
+        one_round();
+    for (struct thing *thing = things; thing < things + THINGS; thing++)
+        if (thing->used)
+            cancel(thing);
+    put_name("at last", false, &entry);
+    pthread_join(waiting.thread, NULL);
+    fileshare_close(waiting.session);
+    assert_int_equal(waiting.arrivals, 1);
+    assert_int_equal(world.wrong, 0);
+    print_message("%u jumps, the clock set %u times, %u restarts, %lu kills, %u starts of the machine; %u "
+                  "interests ended\n",
+                  steps, sets, restarts, world.kills, boots, ended);
+    assert_true(ended > 0);
+}
+
+/* ---- one by one ---- */
+
+/* Events of a client that is away: neither by a wall clock that jumps nor before their time are they dropped. */
+static void test_events_of_who_is_away(void **state)
+{
+    (void)state;
+    struct fileshare_error error = {0};
+    struct fileshare_entry entry;
+    struct heard last = {0};
+    const struct fileshare_id none = {0};
+    struct fileshare_id id = interest_in("away/*", true, 100 * DAY);
+    fileshare_detach(session);
+    uint64_t before = counter("store.events");
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "away/%d", i);
+        put_name(name, false, &entry);
+    }
+    shift_set_wall(&shift, SECONDS(YEAR));
+    daemon_stop(&world.server, SIGKILL);
+    daemon_start(&world.server);
+    shift_pass(&shift, SECONDS(29 * DAY));
+    must(fileshare_attach(session, hear, NULL, &error), error);
+    for (int64_t until = in_time(); times_heard(&id, &last) < 3 && milliseconds() < until;)
+        usleep(5000);
+    assert_int_equal(times_heard(&id, &last), 3);
+    fileshare_detach(session);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "away/%d", i);
+        put_name(name, true, &entry);
+    }
+    shift_set_wall(&shift, -SECONDS(2 * YEAR));
+    shift_pass(&shift, SECONDS(31 * DAY));
+    expect_counter("store.events", before + 1);
+    must(fileshare_attach(session, hear, NULL, &error), error);
+    for (int64_t until = in_time(); times_heard(&none, &last) == 0 && milliseconds() < until;)
+        usleep(5000);
+    assert_int_equal(times_heard(&none, &last), 1);
+    assert_int_equal(last.kind, FILESHARE_DROPPED);
+    assert_int_equal(last.dropped, 3);
+    assert_int_equal(times_heard(&id, &last), 3);
+    must(fileshare_cancel(session, &id, NULL, NULL, NULL, &error), error);
+}
+
+static void start_client(struct program *program, const char *first, const char *second, const char *third,
+                         const char *fourth)
+{
+    char out[96];
+    snprintf(out, sizeof out, "%s/client.out", world.server.folder);
+    struct program_plan plan = {.server = world.server.tcp,
+                                .state = world.server.folder,
+                                .out = out,
+                                .words = {first, second, third, fourth}};
+    program_start(program, &plan);
+}
+
+static void test_uploads_nobody_goes_on_with(void **state)
+{
+    (void)state;
+    struct program uploader;
+    static uint8_t bytes[1 << 16];
+    uint64_t before = counter("store.uploads");
+    start_client(&uploader, "put", "-", "--as", "unfinished");
+    for (int i = 0; i < 64; i++) /* 4 MiB: more than goes in one call */
+        assert_int_equal(write(uploader.in, bytes, sizeof bytes), sizeof bytes);
+    for (int64_t until = in_time(); counter("store.uploads") == before; usleep(20000))
+        if (milliseconds() > until)
+            fail_msg("no upload began");
+    program_end(&uploader, SIGKILL);
+    shift_set_wall(&shift, SECONDS(3 * YEAR));
+    shift_pass(&shift, SECONDS(12 * HOUR));
+    daemon_stop(&world.server, SIGKILL);
+    shift_pass(&shift, SECONDS(11 * HOUR));
+    daemon_start(&world.server);
+    upkeep_comes_by();
+    assert_int_equal(counter("store.uploads"), before + 1);
+    shift_set_wall(&shift, -SECONDS(5 * YEAR));
+    shift_pass(&shift, SECONDS(HOUR - 120));
+    upkeep_comes_by();
+    assert_int_equal(counter("store.uploads"), before + 1);
+    shift_pass(&shift, SECONDS(120 + 6)); /* as exactly as its row knows when it was touched (uploads.h) */
+    expect_counter("store.uploads", before);
+}
+
+static enum fileshare_status get_version(const struct fileshare_entry *entry)
+{
+    int fd = file_of("", 0);
+    struct fileshare_get get = {.name = entry->name, .version = entry->version, .fd = fd};
+    struct fileshare_entry got;
+    struct fileshare_error error = {0};
+    enum fileshare_status status = fileshare_get(session, &get, &got, &error);
+    close(fd);
+    return status;
+}
+
+static void test_versions_that_were_replaced(void **state)
+{
+    (void)state;
+    struct fileshare_entry old, entry;
+    put_name("kept", false, &old);
+    put_name("kept", true, &entry);
+    for (int i = 0; i < 3; i++) {
+        shift_set_wall(&shift, (i % 2 ? -1 : 1) * SECONDS(YEAR));
+        shift_pass(&shift, SECONDS(590));
+        upkeep_comes_by();
+        if (i == 1) {
+            daemon_stop(&world.server, SIGKILL);
+            daemon_start(&world.server);
+        }
+        assert_int_equal(get_version(&old), FILESHARE_OK);
+    }
+    shift_pass(&shift, SECONDS(600 + 6));
+    upkeep_comes_by();
+    assert_int_equal(get_version(&old), FILESHARE_CHANGED);
+    assert_int_equal(get_version(&entry), FILESHARE_OK);
+}
+
+/* Deadlines of calls back count while the machine sleeps: a client that hangs is given up, and tried again. */
+static void test_a_delivery_over_a_sleep(void **state)
+{
+    (void)state;
+    struct program waiter;
+    struct fileshare_entry entry;
+    uint64_t before = counter("store.interests"), retries = counter("delivery.retries");
+    start_client(&waiter, "wait", "sleepy", NULL, NULL);
+    expect_counter("store.interests", before + 1);
+    usleep(
+        500000); /* most likely its way back stands by now; if not, it is tried again like one that hangs */
+    kill(waiter.pid, SIGSTOP);
+    put_name("sleepy", false, &entry);
+    /* callback-answer is 30 seconds: it has passed again and again while the call is under way */
+    for (int64_t until = in_time() + LATE_MS; counter("delivery.retries") < retries + 2; usleep(500000)) {
+        shift_pass(&shift, SECONDS(31));
+        if (milliseconds() > until)
+            fail_msg("the server does not notice that a client hangs");
+    }
+    kill(waiter.pid, SIGCONT);
+    shift_pass(&shift, SECONDS(HOUR)); /* whatever the pause is */
+    assert_true(program_ends(&waiter, (int64_t)LATE_MS * slowness()));
+    assert_int_equal(waiter.status, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_at_random),
+        cmocka_unit_test(test_events_of_who_is_away),
+        cmocka_unit_test(test_uploads_nobody_goes_on_with),
+        cmocka_unit_test(test_versions_that_were_replaced),
+        cmocka_unit_test(test_a_delivery_over_a_sleep),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}

@@ -135,9 +135,8 @@ static enum outcome drop_unpack(struct dropping *dropping, const struct pack *bo
     struct unpacking from = {.bytes = body->bytes, .left = body->count};
     dropping->more = unpack_number(&from) != 0;
     uint64_t count = unpack_number(&from);
-    struct store_cancelled row;
     for (uint64_t i = 0; i < count && !from.failed; i++) {
-        row.interest = unpack_id(&from);
+        struct store_cancelled row = {.interest = unpack_id(&from)};
         row.state = (enum store_interest_state)unpack_number(&from);
         row.has_event = unpack_number(&from) != 0;
         if (row.has_event)

@@ -359,8 +359,20 @@ bool sender_is_living(struct sender *sender, const struct id *mailbox)
 {
     scoped_lock(&sender->lock);
     const struct sender_mailbox *found = mailboxes_find(&sender->mailboxes, mailbox);
-    return found &&
-           (found->route.connection != 0 || found->phase == WAY_READY || found->phase == WAY_TELLING);
+    return found && (found->route.connection != 0 || way_is_open(found));
+}
+
+bool sender_doubt(struct sender *sender, const struct id *mailbox)
+{
+    scoped_lock(&sender->lock);
+    struct sender_mailbox *found = mailboxes_find(&sender->mailboxes, mailbox);
+    if (!found)
+        return false;
+    if (found->phase == WAY_READY) {
+        way_doubt(sender, found);
+        wake(sender);
+    }
+    return found->route.connection != 0 && !(found->batch && found->batch->phase == BATCH_REVERSED);
 }
 
 bool sender_uses(struct sender *sender, uint64_t connection)

@@ -105,6 +105,12 @@ enum sender_state sender_state_of(struct sender *sender, const struct id *mailbo
 bool sender_route_of(struct sender *sender, const struct id *mailbox, struct sender_route *out);
 /* Whether a process is known to be at its end: a reversed connection, or a proved one that is open now. */
 bool sender_is_living(struct sender *sender, const struct id *mailbox);
+/*
+ * Somebody else wants the mailbox: an idle connection to its process is asked for the proof again, and no
+ * longer counts as living if that is not given in time (connect_ms). True if its reversed connection should
+ * be asked as well (rpc_server_probe): no NOTIFY is out on it, whose handler would answer nothing else.
+ */
+bool sender_doubt(struct sender *sender, const struct id *mailbox);
 /* Whether any mailbox has its reversed route by this connection. */
 bool sender_uses(struct sender *sender, uint64_t connection);
 

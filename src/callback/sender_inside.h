@@ -176,7 +176,9 @@ void way_step(struct sender *sender, struct sender_mailbox *mailbox, uint32_t ev
 void way_due(struct sender *sender, struct sender_mailbox *mailbox);
 void way_reversed(struct sender *sender, struct sender_mailbox *mailbox, const struct reversed_call *answer);
 void way_disconnect(struct sender *sender,
-                    struct sender_mailbox *mailbox); /* its reversed route is no more */
+                    struct sender_mailbox *mailbox);                   /* its reversed route is no more */
+void way_doubt(struct sender *sender, struct sender_mailbox *mailbox); /* READY: is to prove itself again */
+bool way_is_open(const struct sender_mailbox *mailbox); /* a proved connection is open, for all we know */
 void way_end(struct sender *sender, struct sender_mailbox *mailbox,
              enum outcome outcome); /* batch and dial */
 enum sender_state way_state(const struct sender *sender, const struct sender_mailbox *mailbox);

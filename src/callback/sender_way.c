@@ -451,6 +451,19 @@ void way_disconnect(struct sender *sender, struct sender_mailbox *mailbox)
     mailboxes_connect(&sender->mailboxes, mailbox, 0);
 }
 
+void way_doubt(struct sender *sender, struct sender_mailbox *mailbox)
+{
+    say_hello(sender, mailbox);
+    reschedule(sender, mailbox);
+}
+
+/* While an open one is in doubt it counts. */
+bool way_is_open(const struct sender_mailbox *mailbox)
+{
+    return mailbox->phase == WAY_READY || mailbox->phase == WAY_TELLING ||
+           (mailbox->phase == WAY_PROVING && mailbox->proved);
+}
+
 void way_reversed(struct sender *sender, struct sender_mailbox *mailbox, const struct reversed_call *answer)
 {
     struct sender_batch *batch = mailbox->batch;

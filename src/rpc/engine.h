@@ -147,4 +147,4 @@ void reversed_abandon(struct connection *connection);
 /* Those whose time is over hear so. */
 void reversed_expire(struct rpc_server *server);
 /* Calls NULL; if it is not answered in time the connection is broken. */
-void reversed_probe(struct connection *connection);
+void reversed_probe(struct connection *connection, unsigned answer_ms);

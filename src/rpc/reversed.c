@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { PROBE_ANSWER_MS = 30000, FIRST_XID = 0x10000 };
+enum { FIRST_XID = 0x10000 };
 
 /* A call that we sent and whose reply has not come. */
 struct reversed_call {
@@ -262,12 +262,19 @@ static void probed(void *context, enum outcome outcome, XDR *reply)
     connection_unref(connection);
 }
 
-void reversed_probe(struct connection *connection)
+void reversed_probe(struct connection *connection, unsigned answer_ms)
 {
-    unsigned probe_ms = connection->server->options.limits.probe_ms;
-
-    if (send_call(connection, NULLPROC, no_arguments, NULL,
-                  probe_ms < PROBE_ANSWER_MS ? probe_ms : PROBE_ANSWER_MS, probed, connection_ref(connection),
+    if (send_call(connection, NULLPROC, no_arguments, NULL, answer_ms, probed, connection_ref(connection),
                   NULL) != OUTCOME_OK)
         connection_unref(connection);
+}
+
+void rpc_server_probe(struct rpc_server *server, uint64_t id, unsigned answer_ms)
+{
+    struct connection *connection = roster_take(&server->roster, id);
+
+    if (!connection)
+        return;
+    reversed_probe(connection, answer_ms);
+    connection_unref(connection);
 }

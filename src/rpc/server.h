@@ -30,10 +30,11 @@
 
 /* Bounds of what peers can make the engine hold or do. rpc_limits_default fills all. */
 struct rpc_limits {
-    unsigned workers;                 /* threads */
-    unsigned permits;                 /* of them, how many may wait for the store at once (workers - 2) */
-    unsigned connections;             /* 0: what RLIMIT_NOFILE (raised to hard) leaves, less spare_files */
-    unsigned spare_files;             /* descriptors left for files, rpcbind, calls back: 256, and what the owner knows of */
+    unsigned workers;     /* threads */
+    unsigned permits;     /* of them, how many may wait for the store at once (workers - 2) */
+    unsigned connections; /* 0: what RLIMIT_NOFILE (raised to hard) leaves, less spare_files */
+    unsigned
+        spare_files; /* descriptors left for files, rpcbind, calls back: 256, and what the owner knows of */
     unsigned connections_per_address; /* 0: a quarter of it; per /64 of IPv6, per uid on Unix sockets */
     size_t record_max;                /* bytes */
     size_t record_anonymous_max;      /* the same, before the caller is identified */
@@ -106,6 +107,8 @@ void *rpc_server_free(struct rpc_server *server); /* stopped, or never started; 
 must_check enum outcome rpc_server_attach(struct rpc_server *server, uint64_t connection, uint32_t program,
                                           uint32_t version, struct failure *why);
 void rpc_server_detach(struct rpc_server *server, uint64_t connection);
+/* Calls NULL on it now; if that is not answered in time the connection is broken, and `closed` told. */
+void rpc_server_probe(struct rpc_server *server, uint64_t connection, unsigned answer_ms);
 
 /*
  * What becomes of a reversed call: OK with `reply` standing at the results; or

@@ -10,6 +10,7 @@
 
 enum {
     TICK_MS = 100,
+    PROBE_ANSWER_MS = 30000,
     PERIOD_MIN_MS = 20,
     SCAN_MS = 1000,
     RELIEF_EVERY_MS = 20,
@@ -108,7 +109,8 @@ static void supervise(struct connection *connection, int64_t now)
     if (sight.attached) {
         if (now - connection->probed_at >= limits->probe_ms * millisecond) {
             connection->probed_at = now;
-            reversed_probe(connection);
+            reversed_probe(connection,
+                           limits->probe_ms < PROBE_ANSWER_MS ? limits->probe_ms : PROBE_ANSWER_MS);
         }
     } else if (sight.at_rest && !sight.half && now - active >= limits->idle_ms * millisecond) {
         cut(connection, "it was idle for too long");

@@ -79,6 +79,17 @@ static enum outcome replace_route(struct delivery *delivery, const struct id *ma
     return OUTCOME_OK;
 }
 
+/*
+ * Who holds the mailbox may be gone without a word: a machine that was cut off, or
+ * has another address now. It is asked, and does not keep the next one out for
+ * longer than an answer may take.
+ */
+static void doubt_holder(struct delivery *delivery, const struct id *mailbox, uint64_t connection)
+{
+    if (sender_doubt(delivery->sender, mailbox))
+        rpc_server_probe(delivery->options.server, connection, delivery->options.limits.connect_ms);
+}
+
 static enum outcome keep_route(struct delivery *delivery, const struct store_caller *caller,
                                const struct id *mailbox, const struct sender_route *route,
                                struct store_mailbox *out, struct failure *why)
@@ -102,6 +113,8 @@ enum outcome delivery_attach(struct delivery *delivery, const struct rpc_call *c
     if (outcome != OUTCOME_OK)
         return outcome;
     outcome = replace_route(delivery, mailbox, rpc_call_connection(call), &route, &before, why);
+    if (outcome == OUTCOME_HELD)
+        doubt_holder(delivery, mailbox, before.connection);
     if (outcome != OUTCOME_OK) {
         leave_connection(delivery, route.connection);
         return outcome;

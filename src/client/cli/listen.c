@@ -6,9 +6,10 @@
 
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { LOOK_MS = 200, LOOK_SELDOM_MS = 1000 };
+enum { LOOK_MS = 200, LOOK_SELDOM_MS = 1000, TOLD_SIZE = 256 };
 
 struct listening {
     struct client *client;
@@ -39,20 +40,23 @@ static bool on_event(void *context, const struct fileshare_event *event)
 }
 
 /* Says by which way events come, when that is known, and when it changes. */
-static bool note_route(struct client *client, char told[64])
+static bool note_route(struct client *client, char told[TOLD_SIZE])
 {
     struct fileshare_callback callback;
+    char now[TOLD_SIZE];
     if (!fileshare_callback(client->session, &callback) || strcmp(callback.route, "proving") == 0)
         return false;
-    if (strcmp(told, callback.route) != 0) {
-        if (strcmp(callback.route, "none") == 0)
+    bool called = strcmp(callback.route, "none") != 0;
+    snprintf(now, sizeof now, "%s %s", callback.route, called ? callback.address : "");
+    if (strcmp(told, now) != 0) {
+        if (!called)
             client_note(client, _("not called back for now; the server is asked instead"));
         else
             client_note(client, _("called back as program 0x%x at %s, by the route %s"), callback.program,
                         callback.address, callback.route);
-        strncpy(told, callback.route, 63);
+        memcpy(told, now, sizeof now);
     }
-    return strcmp(callback.route, "none") != 0;
+    return called;
 }
 
 enum exit_code listen_run(struct client *client, const struct choices *choices,
@@ -65,7 +69,7 @@ enum exit_code listen_run(struct client *client, const struct choices *choices,
         .output = {.json = client->output.json, .terminal = client->output.terminal},
     };
     struct fileshare_error error = {.text = ""};
-    char told[64] = "";
+    char told[TOLD_SIZE] = "";
     interrupt_hold(true);
     enum fileshare_status status = fileshare_attach(client->session, on_event, &listening, &error);
     if (status != FILESHARE_OK)

@@ -1,5 +1,6 @@
 #include "rpc/rpcbind.h"
 
+#include "base/clock.h"
 #include "base/scoped.h"
 #include "rpc/client.h"
 #include "rpc/rpcbind_talk.h"
@@ -11,9 +12,10 @@
 #include <unistd.h>
 
 enum {
-    ASK_MS = 3000,    /* one question to our own rpcbind */
+    ASK_MS = 2000,    /* one question to our own rpcbind */
     PROBE_MS = 1000,  /* a NULL call to whoever is registered */
-    CLEANED_MAX = 64, /* dead entries that one start looks after */
+    CLEANED_MAX = 64, /* dead entries that one start looks after, */
+    CLEAN_MS = 2000,  /* and for so long: one that does not answer takes PROBE_MS */
     TRIES_MAX = 64,   /* numbers tried before the transient range counts as full */
     NETIDS_MAX = 2,   /* tcp, tcp6 */
     TRANSIENT_MIN = 0x40000000,
@@ -24,6 +26,7 @@ struct rpcbind_registration {
     uint32_t program, version;
     struct address addresses[NETIDS_MAX]; /* one a netid */
     unsigned count;
+    unsigned first; /* to be looked after: the one that a slow rpcbind left undone */
 };
 
 static void talk_end_at(struct rpcbind_talk **talk)
@@ -155,10 +158,11 @@ static enum outcome take_over(struct rpcbind_talk *talk, const struct rpcb *entr
         address_text(&address, shown);
     const char *where = shown[0] ? shown : entry->r_addr;
     if (!is_dead(entry, &life))
-        return failure_set(why, OUTCOME_HELD,
-                           "rpcbind has program 0x%x version %u at %s %s, where somebody %s",
-                           (unsigned)entry->r_prog, (unsigned)entry->r_vers, entry->r_netid, where,
-                           life == LIFE_ANSWERS ? "answers" : "has the port and does not answer");
+        return failure_set(
+            why, OUTCOME_HELD,
+            "rpcbind has program 0x%x version %u at %s %s, registered by %s, where somebody %s",
+            (unsigned)entry->r_prog, (unsigned)entry->r_vers, entry->r_netid, where, entry->r_owner,
+            life == LIFE_ANSWERS ? "answers" : "has the port and does not answer");
     enum outcome outcome = rpcbind_talk_unset(talk, (uint32_t)entry->r_prog, (uint32_t)entry->r_vers,
                                               entry->r_netid, &unset, why);
     if (outcome != OUTCOME_OK || unset)
@@ -166,7 +170,7 @@ static enum outcome take_over(struct rpcbind_talk *talk, const struct rpcb *entr
     return failure_set(
         why, OUTCOME_DENIED,
         "rpcbind keeps a dead entry of program 0x%x version %u at %s %s, which belongs to %s: only they "
-        "or root can remove it (rpcinfo -d 0x%x %u)",
+        "or root can remove it (rpcinfo -d %u %u)",
         (unsigned)entry->r_prog, (unsigned)entry->r_vers, entry->r_netid, where, entry->r_owner,
         (unsigned)entry->r_prog, (unsigned)entry->r_vers);
 }
@@ -227,8 +231,11 @@ enum outcome rpcbind_register(struct rpcbind_registration *registration, struct 
     scoped(talk_end_at) struct rpcbind_talk *talk = NULL;
     enum outcome outcome = rpcbind_talk_here(ASK_MS, &talk, why);
 
-    for (unsigned i = 0; i < registration->count && outcome == OUTCOME_OK; i++)
-        outcome = register_one(talk, registration, &registration->addresses[i], why);
+    for (unsigned i = 0; i < registration->count && outcome == OUTCOME_OK; i++) {
+        outcome = register_one(talk, registration, &registration->addresses[registration->first], why);
+        if (outcome == OUTCOME_OK)
+            registration->first = (registration->first + 1) % registration->count;
+    }
     return as_unavailable(outcome, why);
 }
 
@@ -285,6 +292,7 @@ static enum outcome remove_dead(struct rpcbind_talk *talk, rpcblist_ptr entries,
 {
     enum outcome outcome = OUTCOME_OK;
     unsigned looked = 0;
+    int64_t until = clock_elapsed(clock_system()) + CLEAN_MS * (int64_t)1000000;
     char name[24];
 
     own_name(name);
@@ -295,6 +303,8 @@ static enum outcome remove_dead(struct rpcbind_talk *talk, rpcblist_ptr entries,
         if (!is_transient(entry) || strcmp(entry->r_owner, name) != 0 ||
             strncmp(entry->r_netid, "tcp", 3) != 0)
             continue;
+        if (clock_elapsed(clock_system()) > until)
+            return OUTCOME_OK; /* the next start goes on */
         looked++;
         if (is_dead(entry, &life))
             outcome = rpcbind_talk_unset(talk, (uint32_t)entry->r_prog, (uint32_t)entry->r_vers,

@@ -31,7 +31,7 @@ must_check enum outcome rpcbind_registration_new(uint32_t program, uint32_t vers
 
 /*
  * Sets what is missing. An entry of ours stays; a dead predecessor's (a NULL
- * call to its address fails) is taken over; a living one's is HELD (says where);
+ * call to its address fails) is taken over; a living one's is HELD (says where and whose);
  * another uid's that cannot be unset is DENIED. UNAVAILABLE: no rpcbind here.
  */
 must_check enum outcome rpcbind_register(struct rpcbind_registration *registration, struct failure *why);

@@ -1,5 +1,6 @@
 #include "rpc/rpcbind_talk.h"
 
+#include "base/clock.h"
 #include "base/scoped.h"
 #include "rpc/client.h"
 
@@ -16,6 +17,7 @@ struct rpcbind_talk {
     struct rpc_client *client; /* of version 3 */
     struct address where;
     unsigned deadline_ms;
+    int64_t left; /* of the time, in ns, that rpcbind may take for all of it */
 };
 
 static enum outcome connect_version(const struct address *where, uint32_t version, unsigned deadline_ms,
@@ -42,6 +44,7 @@ static enum outcome begin_talk(const struct address *where, unsigned deadline_ms
         return failure_set(why, OUTCOME_NOMEM, "no memory to ask rpcbind");
     talk->where = *where;
     talk->deadline_ms = deadline_ms;
+    talk->left = (int64_t)deadline_ms * 2000000;
     enum outcome outcome = connect_version(where, RPCBVERS, deadline_ms, &talk->client, why);
     if (outcome == OUTCOME_OK)
         *out = take_ptr(&talk);
@@ -89,6 +92,18 @@ static enum outcome call(struct rpc_client *client, uint32_t procedure, xdrproc_
     return outcome;
 }
 
+/* One that answers slowly, each time within the deadline, must not hold us up without end either. */
+static enum outcome ask(struct rpcbind_talk *talk, uint32_t procedure, xdrproc_t encode,
+                        const void *arguments, xdrproc_t decode, void *results, struct failure *why)
+{
+    if (talk->left <= 0)
+        return failure_set(why, OUTCOME_TIMEOUT, "rpcbind answers too slowly");
+    int64_t began = clock_elapsed(clock_system());
+    enum outcome outcome = call(talk->client, procedure, encode, arguments, decode, results, why);
+    talk->left -= clock_elapsed(clock_system()) - began;
+    return outcome;
+}
+
 /* SET and UNSET: an entry in, a bool out. Texts are not changed, though the struct would allow it. */
 static enum outcome change(struct rpcbind_talk *talk, uint32_t procedure, uint32_t program, uint32_t version,
                            const char *netid, const char *universal, bool *out, struct failure *why)
@@ -101,8 +116,7 @@ static enum outcome change(struct rpcbind_talk *talk, uint32_t procedure, uint32
     snprintf(address_text_copy, sizeof(address_text_copy), "%s", universal);
     entry.r_netid = netid_text;
     entry.r_addr = address_text_copy;
-    enum outcome outcome = call(talk->client, procedure, (xdrproc_t)xdr_rpcb, &entry, (xdrproc_t)xdr_bool,
-                                &done, why);
+    enum outcome outcome = ask(talk, procedure, (xdrproc_t)xdr_rpcb, &entry, (xdrproc_t)xdr_bool, &done, why);
     if (outcome == OUTCOME_OK)
         *out = done;
     return outcome;
@@ -132,8 +146,8 @@ static bool_t no_arguments(XDR *xdrs, ...)
 enum outcome rpcbind_talk_dump(struct rpcbind_talk *talk, rpcblist_ptr *out, struct failure *why)
 {
     rpcblist_ptr entries = NULL;
-    enum outcome outcome = call(talk->client, RPCBPROC_DUMP, no_arguments, NULL, (xdrproc_t)xdr_rpcblist_ptr,
-                                &entries, why);
+    enum outcome outcome = ask(talk, RPCBPROC_DUMP, no_arguments, NULL, (xdrproc_t)xdr_rpcblist_ptr, &entries,
+                               why);
 
     if (outcome == OUTCOME_OK)
         *out = entries;
@@ -163,8 +177,8 @@ static enum outcome port_of_version_3(struct rpcbind_talk *talk, uint32_t progra
     struct address told;
 
     snprintf(netid_text, sizeof(netid_text), "%s", netid);
-    enum outcome outcome = call(talk->client, RPCBPROC_GETADDR, (xdrproc_t)xdr_rpcb, &entry,
-                                (xdrproc_t)xdr_wrapstring, &universal, why);
+    enum outcome outcome = ask(talk, RPCBPROC_GETADDR, (xdrproc_t)xdr_rpcb, &entry, (xdrproc_t)xdr_wrapstring,
+                               &universal, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (!universal || !universal[0])

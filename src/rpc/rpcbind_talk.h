@@ -1,6 +1,6 @@
 /*
  * rpcbind_talk: one conversation with one rpcbind, through our own engine, so
- * that every question has a deadline.
+ * that every question has a deadline; all of them together may take rpcbind twice as long.
  *
  * With the machine's own it goes over the Unix socket, where rpcbind learns from
  * the kernel who asks; entries belong to a uid. One thread.

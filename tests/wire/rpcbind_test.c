@@ -9,12 +9,16 @@
 #include "wire/rpcbind_world.h"
 #include "wire/small_program.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -343,6 +347,119 @@ static void test_rpcbind_that_hangs(void **state)
     rpcbind_registration_free(registration);
 }
 
+/* ---- one that answers slowly ---- */
+
+/* Stands before the real one's socket, and passes each answer on late. */
+struct slow {
+    int listening;
+    _Atomic unsigned delay_ms;
+    _Atomic bool stopping;
+    pthread_t thread;
+};
+
+#define SOCKET      "/run/rpcbind.sock"
+#define REAL_SOCKET "/run/real.sock"
+
+static int unix_socket(const char *path, bool listens)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    if (listens ? bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 8) == 0
+                : connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* One conversation, until either side ends it. */
+static void relay_slowly(struct slow *slow, int client)
+{
+    int real = unix_socket(REAL_SOCKET, false);
+    struct pollfd fds[] = {{.fd = client, .events = POLLIN}, {.fd = real, .events = POLLIN}};
+    char bytes[65536];
+
+    while (real >= 0 && !slow->stopping && poll(fds, 2, 50) >= 0)
+        for (int i = 0; i < 2; i++) {
+            if (!(fds[i].revents & (POLLIN | POLLHUP)))
+                continue;
+            ssize_t count = read(fds[i].fd, bytes, sizeof(bytes));
+            if (i == 1)
+                usleep(slow->delay_ms * 1000);
+            if (count <= 0 || send(fds[1 - i].fd, bytes, (size_t)count, MSG_NOSIGNAL) != count) {
+                close(real);
+                return;
+            }
+        }
+    if (real >= 0)
+        close(real);
+}
+
+static void *be_slow(void *context)
+{
+    struct slow *slow = context;
+    struct pollfd fd = {.fd = slow->listening, .events = POLLIN};
+
+    while (!slow->stopping) {
+        int client = poll(&fd, 1, 50) == 1 ? accept4(slow->listening, NULL, NULL, SOCK_CLOEXEC) : -1;
+        if (client < 0)
+            continue;
+        relay_slowly(slow, client);
+        close(client);
+    }
+    return NULL;
+}
+
+static void test_rpcbind_that_is_slow(void **state)
+{
+    struct rpcbind_registration *registration = registration_at(4002), *transient = NULL;
+    struct slow slow = {.delay_ms = 100};
+    struct address address = loopback("127.0.0.1", 4002);
+    struct failure why = {0};
+    uint16_t before = 4001;
+    uint32_t program;
+
+    (void)state;
+    in_process_of(0, register_and_die, &before);
+    assert_int_equal(rename(SOCKET, REAL_SOCKET), 0);
+    slow.listening = unix_socket(SOCKET, true);
+    assert_true(slow.listening >= 0);
+    assert_int_equal(pthread_create(&slow.thread, NULL, be_slow, &slow), 0);
+    /* A little slow: all is done, a dead predecessor's entry taken over. */
+    assert_registers(registration, 4002);
+    assert_int_equal(rpcbind_register_transient(&address, 1, 1, &program, &transient, &why), OUTCOME_OK);
+    rpcbind_registration_free(transient);
+    /* Each answer within the deadline, but many of them: it ends in bounded time, and comes to its end in the end. */
+    rpcbind_registration_free(registration);
+    in_process_of(0, register_and_die, &before);
+    registration = registration_at(4003);
+    slow.delay_ms = 1500;
+    enum outcome outcome = OUTCOME_UNAVAILABLE;
+    for (unsigned tries = 0; tries < 6 && outcome != OUTCOME_OK; tries++) {
+        int64_t began = now_ms();
+        outcome = rpcbind_register(registration, &why);
+        assert_true(outcome == OUTCOME_OK || outcome == OUTCOME_UNAVAILABLE);
+        assert_true(now_ms() - began < 10000);
+    }
+    assert_int_equal(outcome, OUTCOME_OK);
+    slow.delay_ms = 0;
+    assert_registers(registration, 4003);
+    /* Too slow: as if it were not there. */
+    slow.delay_ms = 2500;
+    int64_t began = now_ms();
+    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
+    assert_true(now_ms() - began < 8000);
+    slow.delay_ms = 0;
+    assert_registers(registration, 4003);
+    rpcbind_registration_free(registration);
+    slow.stopping = true;
+    pthread_join(slow.thread, NULL);
+    close(slow.listening);
+    assert_int_equal(unlink(SOCKET), 0);
+    assert_int_equal(unlink(REAL_SOCKET), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +474,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_entries_of_other_uids, rpcbind_world_begin, rpcbind_world_end),
         cmocka_unit_test_setup_teardown(test_transient_numbers, rpcbind_world_begin, rpcbind_world_end),
         cmocka_unit_test_setup_teardown(test_rpcbind_that_hangs, rpcbind_world_begin, rpcbind_world_end),
+        cmocka_unit_test_setup_teardown(test_rpcbind_that_is_slow, rpcbind_world_begin, rpcbind_world_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,12 +15,14 @@
  *     list [GLOB]            names and sizes
  *     await NAME SECONDS     an interest without a callback; polls EVENTS until it is met
  *     listen NAME SECONDS    the same with a stock callback program, until it is notified
+ *     claim PORT             no call of fileshare's: says to HOST's rpcbind, by version 2 over TCP, that it is there
  *
  * Exits 0 if the server did it, 1 if it answered another status, 2 if the call
  * failed or made no sense. What was answered goes to stdout.
  */
 #include "callback.h"
 
+#include <rpc/pmap_prot.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -361,6 +363,29 @@ static int run(CLIENT *server, int count, char **words)
     return 2;
 }
 
+/* As Java and Python register: rpcbind does not know who asks. */
+static int claim(const char *host, const char *port)
+{
+    struct pmap entry = {.pm_prog = FILESHARE_PROG,
+                         .pm_vers = FILESHARE_V1,
+                         .pm_prot = IPPROTO_TCP,
+                         .pm_port = strtoul(port, NULL, 10)};
+    struct timeval limit = {.tv_sec = 25};
+    bool_t set = FALSE;
+    CLIENT *rpcbind = clnt_create(host, PMAPPROG, PMAPVERS, "tcp");
+
+    if (!rpcbind) {
+        clnt_pcreateerror(host);
+        return 2;
+    }
+    enum clnt_stat status = clnt_call(rpcbind, PMAPPROC_SET, (xdrproc_t)xdr_pmap, (char *)&entry,
+                                      (xdrproc_t)xdr_bool, (char *)&set, limit);
+    if (status != RPC_SUCCESS)
+        clnt_perror(rpcbind, host);
+    clnt_destroy(rpcbind);
+    return status != RPC_SUCCESS ? 2 : set ? 0 : 1;
+}
+
 /* TCP over IPv6 has no name that clnt_create takes; it has a netid. */
 static CLIENT *connect_to(const char *host, bool_t over_ipv6)
 {
@@ -386,6 +411,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: foreign_client [-n] [-6] HOST COMMAND...\n");
         return 2;
     }
+    if (argc == 4 && strcmp(argv[2], "claim") == 0)
+        return claim(argv[1], argv[3]);
     CLIENT *server = connect_to(argv[1], over_ipv6);
     if (!server) {
         clnt_pcreateerror(argv[1]);

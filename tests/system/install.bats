@@ -42,4 +42,7 @@ C
     done
     cmp "$FILESHARE_SOURCE/proto/fileshare.x" "$PREFIX/share/fileshare/fileshare.x"
     [ -n "$(find "$PREFIX/share/locale" -name '*.mo')" ]
+    # the names of programs are the system's own list: docs/PROTOCOL.md has the line for it
+    [ -z "$(find "$PREFIX" -type f -name rpc)" ]
+    grep -q 'fileshare 541479752.*/etc/rpc' "$FILESHARE_SOURCE/docs/PROTOCOL.md"
 }

@@ -13,7 +13,7 @@ enum { HOST_SIZE = INET6_ADDRSTRLEN + 1 + IF_NAMESIZE, SHOWN_SIZE = 160 };
 
 static struct address make_in4(struct in_addr host, uint16_t port)
 {
-    struct address address = { .size = sizeof address.in4 };
+    struct address address = {.size = sizeof address.in4};
     address.in4.sin_family = AF_INET;
     address.in4.sin_addr = host;
     address.in4.sin_port = htons(port);
@@ -28,7 +28,7 @@ static struct address make_in6(const struct in6_addr *host, uint32_t scope, uint
         memcpy(&mapped, host->s6_addr + 12, sizeof mapped);
         return make_in4(mapped, port);
     }
-    struct address address = { .size = sizeof address.in6 };
+    struct address address = {.size = sizeof address.in6};
     address.in6.sin6_family = AF_INET6;
     address.in6.sin6_addr = *host;
     address.in6.sin6_scope_id = scope;
@@ -38,7 +38,7 @@ static struct address make_in6(const struct in6_addr *host, uint32_t scope, uint
 
 struct address address_of(const struct sockaddr *sockaddr, socklen_t size)
 {
-    struct address address = { .size = 0 };
+    struct address address = {.size = 0};
     if (size > sizeof address.storage)
         size = sizeof address.storage;
     if (size < sizeof sockaddr->sa_family)
@@ -94,8 +94,8 @@ static bool parse_host(const char *host, uint16_t port, struct address *out)
 static enum outcome refuse(const char *text, const char *wanted, struct failure *why)
 {
     char shown[SHOWN_SIZE];
-    return failure_set(why, OUTCOME_INVALID, "\"%s\" is not %s", name_show(text, strlen(text), shown, sizeof shown),
-                       wanted);
+    return failure_set(why, OUTCOME_INVALID, "\"%s\" is not %s",
+                       name_show(text, strlen(text), shown, sizeof shown), wanted);
 }
 
 enum outcome address_ip(const char *host, uint16_t port, struct address *out, struct failure *why)
@@ -105,13 +105,14 @@ enum outcome address_ip(const char *host, uint16_t port, struct address *out, st
 
 enum outcome address_local(const char *path, struct address *out, struct failure *why)
 {
-    struct address address = { .size = 0 };
+    struct address address = {.size = 0};
     size_t size = strlen(path);
     if (size == 0)
         return failure_set(why, OUTCOME_INVALID, "the path of a Unix socket is empty");
     if (size >= sizeof address.local.sun_path)
-        return failure_set(why, OUTCOME_LIMIT, "the path of a Unix socket has %zu bytes, at most %zu may be: %s", size,
-                           sizeof address.local.sun_path - 1, path);
+        return failure_set(why, OUTCOME_INVALID,
+                           "the path of a Unix socket has %zu bytes, at most %zu may be", size,
+                           sizeof address.local.sun_path - 1);
     address.local.sun_family = AF_UNIX;
     memcpy(address.local.sun_path, path, size + 1);
     address.size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + 1);

@@ -34,7 +34,7 @@ struct address address_of(const struct sockaddr *sockaddr, socklen_t size);
 
 /* Numeric "a.b.c.d" or "v6" (with %scope, a name or number; without brackets), and a port. INVALID otherwise. */
 must_check enum outcome address_ip(const char *host, uint16_t port, struct address *out, struct failure *why);
-/* A Unix socket path. LIMIT if it is longer than sun_path takes (107 bytes), INVALID if empty. */
+/* A Unix socket path. INVALID if it is empty, or longer than sun_path takes (107 bytes). */
 must_check enum outcome address_local(const char *path, struct address *out, struct failure *why);
 
 /*

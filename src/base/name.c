@@ -10,10 +10,12 @@
 static enum outcome check_part(const unsigned char *bytes, size_t start, size_t size, struct failure *why)
 {
     if (size == 0)
-        return failure_set(why, OUTCOME_INVALID, "the name has an empty part (two slashes) at byte %zu", start);
+        return failure_set(why, OUTCOME_INVALID, "the name has an empty part (two slashes) at byte %zu",
+                           start);
     if (size > NAME_PART_MAX)
-        return failure_set(why, OUTCOME_INVALID, "the part of the name at byte %zu has %zu bytes, at most %d may be",
-                           start, size, NAME_PART_MAX);
+        return failure_set(why, OUTCOME_INVALID,
+                           "the part of the name at byte %zu has %zu bytes, at most %d may be", start, size,
+                           NAME_PART_MAX);
     if (bytes[start] == '.' && (size == 1 || (size == 2 && bytes[start + 1] == '.')))
         return failure_set(why, OUTCOME_INVALID, "the name has a part \"%.*s\" at byte %zu", (int)size,
                            (const char *)bytes + start, start);
@@ -28,8 +30,8 @@ static enum outcome check_characters(const unsigned char *bytes, size_t count, s
         if (length == 0)
             return failure_set(why, OUTCOME_INVALID, "the name is not UTF-8 at byte %zu", at);
         if (utf8_is_control(code))
-            return failure_set(why, OUTCOME_INVALID, "the name has a control character (U+%04X) at byte %zu", code,
-                               at);
+            return failure_set(why, OUTCOME_INVALID, "the name has a control character (U+%04X) at byte %zu",
+                               code, at);
         at += length;
     }
     return OUTCOME_OK;
@@ -41,7 +43,8 @@ enum outcome name_check(const void *name, size_t count, char out[NAME_BUFFER], s
     if (count == 0)
         return failure_set(why, OUTCOME_INVALID, "the name is empty");
     if (count > NAME_SIZE_MAX)
-        return failure_set(why, OUTCOME_INVALID, "the name has %zu bytes, at most %d may be", count, NAME_SIZE_MAX);
+        return failure_set(why, OUTCOME_INVALID, "the name has %zu bytes, at most %d may be", count,
+                           NAME_SIZE_MAX);
     enum outcome outcome = check_characters(bytes, count, why);
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -70,12 +73,12 @@ static bool misleads(uint32_t code)
 }
 
 /* Writes one character, or one byte that is none, as it may be shown; at most 16 bytes and a NUL. */
-static size_t show_character(const unsigned char *bytes, size_t count, char shown[17])
+static size_t show_character(const unsigned char *bytes, size_t count, bool words, char shown[17])
 {
     uint32_t code = 0;
     size_t length = utf8_read(bytes, count, &code);
     if (length > 0 && !utf8_is_control(code) && !misleads(code)) {
-        if (code == '\\')
+        if (code == '\\' && !words)
             memcpy(shown, "\\\\", 3);
         else {
             memcpy(shown, bytes, length);
@@ -90,7 +93,7 @@ static size_t show_character(const unsigned char *bytes, size_t count, char show
     return length;
 }
 
-char *name_show(const void *name, size_t count, char *out, size_t size)
+static char *show(const void *name, size_t count, bool words, char *out, size_t size)
 {
     static const char dots[] = "...";
     if (size == 0)
@@ -99,7 +102,7 @@ char *name_show(const void *name, size_t count, char *out, size_t size)
     size_t used = 0, last_fit = 0; /* last_fit: where the dots still have room */
     for (size_t at = 0; at < count;) {
         char shown[17];
-        at += show_character(bytes + at, count - at, shown);
+        at += show_character(bytes + at, count - at, words, shown);
         size_t wide = strlen(shown);
         if (used + wide >= size) {
             size_t room = size - 1 - last_fit;
@@ -115,4 +118,14 @@ char *name_show(const void *name, size_t count, char *out, size_t size)
     }
     out[used] = '\0';
     return out;
+}
+
+char *name_show(const void *name, size_t count, char *out, size_t size)
+{
+    return show(name, count, false, out, size);
+}
+
+char *name_show_words(const void *words, size_t count, char *out, size_t size)
+{
+    return show(words, count, true, out, size);
 }

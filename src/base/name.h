@@ -29,3 +29,5 @@ must_check enum outcome name_check(const void *bytes, size_t count, char out[NAM
  * longer, never inside a character or an escape). Returns `out`.
  */
 char *name_show(const void *bytes, size_t count, char *out, size_t size);
+/* The same for another's words, which show the names in them already: a backslash stays as it is. */
+char *name_show_words(const void *bytes, size_t count, char *out, size_t size);

@@ -48,13 +48,17 @@ static enum outcome finish_socket(struct config *config, struct failure *why)
         else
             return OUTCOME_OK;
         if (size >= (int)sizeof path)
-            return failure_set(why, OUTCOME_INVALID, "$XDG_RUNTIME_DIR is too long for a Unix socket: set --socket");
+            return failure_set(why, OUTCOME_INVALID,
+                               "$XDG_RUNTIME_DIR is too long for a Unix socket: set --socket");
         enum outcome outcome = replace(&config->socket, strdup(path), why);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
     config->has_socket = true;
-    return address_local(config->socket, &config->socket_address, why);
+    struct failure reason;
+    enum outcome outcome = address_local(config->socket, &config->socket_address, &reason);
+    return outcome == OUTCOME_OK ? outcome
+                                 : failure_set(why, outcome, "socket: %s: %s", config->socket, reason.text);
 }
 
 /* "a.b.c.d", "a.b.c.d:port", "v6", "[v6]", "[v6]:port". */
@@ -95,10 +99,11 @@ static enum outcome finish_listen(struct config *config, struct failure *why)
             return outcome;
         config->address_count++;
         if (!address_is_loopback(address) && !config->insecure && config->allow.count == 0)
-            return failure_set(why, OUTCOME_INVALID,
-                               "listen: %s can be reached from other machines, and AUTH_SYS callers are only who they "
-                               "claim to be: name the networks you trust with --allow CIDR, or say --insecure",
-                               config->listen.texts[i]);
+            return failure_set(
+                why, OUTCOME_INVALID,
+                "listen: %s can be reached from other machines, and AUTH_SYS callers are only who they "
+                "claim to be: name the networks you trust with --allow CIDR, or say --insecure",
+                config->listen.texts[i]);
     }
     return OUTCOME_OK;
 }
@@ -118,8 +123,11 @@ static enum outcome finish_log(struct config *config, struct failure *why)
     static const struct {
         const char *text;
         enum log_level level;
-    } levels[] = {{"error", LOG_LEVEL_ERROR}, {"warning", LOG_LEVEL_WARNING}, {"notice", LOG_LEVEL_NOTICE},
-                  {"info", LOG_LEVEL_INFO},   {"debug", LOG_LEVEL_DEBUG}};
+    } levels[] = {{"error", LOG_LEVEL_ERROR},
+                  {"warning", LOG_LEVEL_WARNING},
+                  {"notice", LOG_LEVEL_NOTICE},
+                  {"info", LOG_LEVEL_INFO},
+                  {"debug", LOG_LEVEL_DEBUG}};
     static const struct {
         const char *text;
         enum log_sink sink;
@@ -177,9 +185,10 @@ static enum outcome finish_engine(struct config *config, struct failure *why)
     if (engine->permits == 0)
         engine->permits = engine->workers - 2;
     if (engine->permits > engine->workers - 2)
-        return failure_set(why, OUTCOME_INVALID,
-                           "permits: %u of %u workers would leave too few for calls that never wait: at most %u",
-                           engine->permits, engine->workers, engine->workers - 2);
+        return failure_set(
+            why, OUTCOME_INVALID,
+            "permits: %u of %u workers would leave too few for calls that never wait: at most %u",
+            engine->permits, engine->workers, engine->workers - 2);
     if (engine->record_anonymous_max > engine->record_max)
         return failure_set(why, OUTCOME_INVALID, "record-size-anonymous is above record-size");
     return OUTCOME_OK;

@@ -34,6 +34,41 @@ END
 END
 }
 
+@test "2: what makes no sense is said in plain words" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    long=unix:/$(printf 'x%.0s' {1..120})
+    exits 2 fileshare-client -s "$long" ping
+    grep -qE '^ping: "unix:/x+\.?\.?\.?": the path of a Unix socket has 121 bytes, at most 107 may be$' said.err
+    FILESHARE_SERVER=$long exits 2 fileshare-client ls
+    expect_failure 2 'fileshared: socket: /x+: the path of a Unix socket has 121 bytes' fileshared --socket "${long#unix:}" --check-config
+    serve
+    for command in 'interest --for 1h' wait rm stat 'put /dev/null --as'; do
+        exits 2 fileshare-client $command ''
+        grep -qxE '[a-z]+: "": the name is empty' said.err
+    done
+    # a backslash of the server's words is one
+    exits 2 fileshare-client ls 'a['
+    grep -qxF "ls: a[: the glob has a '[' at byte 1 without its ']' (write \\[ for the character itself)" said.err
+    exits 2 fileshare-client ls 'b\'
+    grep -qxF "ls: b\\\\: the glob ends with a lone '\\' at byte 1" said.err
+    stop_server
+END
+}
+
+@test "help has no blanks at the ends of lines" {
+    no_blanks() { if grep -nE ' +$'; then return 1; fi; }
+    fileshare_client="${FILESHARE_BUILD:?}/fileshare-client"
+    for command in $("$fileshare_client" --help | sed -nE 's/^  ([a-z]+)( .*|)$/\1/p') ''; do
+        "$fileshare_client" $command --help | no_blanks
+    done
+    "${FILESHARE_BUILD:?}/fileshared" --help | no_blanks
+    for command in fsck backup; do
+        "${FILESHARE_BUILD:?}/fileshared" "$command" --help | no_blanks
+    done
+    "$fileshare_client" interests more 2>&1 | grep -qxF 'interests: usage: interests [OPTION...]'
+}
+
 @test "8: no room, and a bound that is reached" {
     in_world <<'END'
     source "$FILESHARE_SOURCE/tests/system/client.bash"

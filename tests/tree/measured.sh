@@ -53,7 +53,7 @@ while IFS=$'\t' read -r file kind what; do
         complain "there is no $file"
     elif [ "$kind" = quoted ] && ! grep -qF "@test \"$what\"" "$path"; then
         complain "$file has no test \"$what\""
-    elif [ "$kind" = test ] && ! grep -qE "(^static void $what\(|\($what[,)])" "$path"; then
+    elif [ "$kind" = test ] && ! grep -qE "(^static void ${what}\(|\(${what}[,)])" "$path"; then
         complain "$file has no test $what"
     fi
 done < <(named | sort -u)

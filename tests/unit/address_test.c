@@ -121,7 +121,7 @@ static void test_paths_at_the_limit(void **state)
     path[107] = 'p';
     path[108] = '\0';
     struct failure why;
-    assert_int_equal(address_local(path, &address, &why), OUTCOME_LIMIT);
+    assert_int_equal(address_local(path, &address, &why), OUTCOME_INVALID);
     assert_non_null(strstr(why.text, "108 bytes, at most 107"));
     assert_int_equal(address_local("", &address, &why), OUTCOME_INVALID);
     assert_int_equal(address_from_universal("local", path, &address, &why), OUTCOME_INVALID);

@@ -15,7 +15,7 @@
 static void accepted_bytes(const char *bytes, size_t count)
 {
     char out[NAME_BUFFER];
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     memset(out, 'Z', sizeof out);
     if (name_check(bytes, count, out, &why) != OUTCOME_OK)
         fail_msg("refused: %s", why.text);
@@ -31,7 +31,7 @@ static void accepted(const char *name)
 static void refused_bytes(const char *bytes, size_t count, const char *reason)
 {
     char out[NAME_BUFFER] = "untouched";
-    struct failure why = { .outcome = OUTCOME_OK };
+    struct failure why = {.outcome = OUTCOME_OK};
     if (name_check(bytes, count, out, &why) != OUTCOME_INVALID)
         fail_msg("not refused (%s expected)", reason);
     assert_int_equal(why.outcome, OUTCOME_INVALID);
@@ -55,11 +55,11 @@ static void test_what_is_fine(void **state)
     accepted(" ");
     accepted("\\*?[]{}~$\"'<>|:");
     accepted("-rf");
-    accepted("\xc2\xa0");             /* U+00A0, right after C1 */
-    accepted("\xdf\xbf\xe0\xa0\x80"); /* U+07FF, U+0800 */
-    accepted("\xed\x9f\xbf\xee\x80\x80"); /* U+D7FF, U+E000: around the surrogates */
+    accepted("\xc2\xa0");                         /* U+00A0, right after C1 */
+    accepted("\xdf\xbf\xe0\xa0\x80");             /* U+07FF, U+0800 */
+    accepted("\xed\x9f\xbf\xee\x80\x80");         /* U+D7FF, U+E000: around the surrogates */
     accepted("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"); /* U+10000, U+10FFFF */
-    accepted("e\xcc\x81"); /* decomposed: kept byte for byte */
+    accepted("e\xcc\x81");                        /* decomposed: kept byte for byte */
 }
 
 static void test_sizes(void **state)
@@ -68,7 +68,8 @@ static void test_sizes(void **state)
     char name[NAME_SIZE_MAX + 2];
     memset(name, 'x', sizeof name);
     accepted_bytes(name, NAME_PART_MAX);
-    refused_bytes(name, NAME_PART_MAX + 1, "the part of the name at byte 0 has 256 bytes, at most 255 may be");
+    refused_bytes(name, NAME_PART_MAX + 1,
+                  "the part of the name at byte 0 has 256 bytes, at most 255 may be");
     name[255] = name[511] = name[767] = '/';
     accepted_bytes(name, NAME_SIZE_MAX); /* four parts of 255 and three slashes */
     refused_bytes(name, NAME_SIZE_MAX + 1, "the name has 1024 bytes, at most 1023 may be");
@@ -114,19 +115,19 @@ static void test_what_is_not_utf8(void **state)
 {
     (void)state;
     static const char *const tails[] = {
-        "\x80",             /* a continuation without its head */
-        "\xc0\x80",         /* overlong NUL */
-        "\xc0\xaf",         /* overlong slash */
-        "\xc1\xbf",         /* overlong U+007F */
-        "\xe0\x80\xaf",     /* overlong slash, three bytes */
-        "\xe0\x9f\xbf",     /* overlong U+07FF */
-        "\xf0\x80\x80\xaf", /* overlong slash, four bytes */
-        "\xf0\x8f\xbf\xbf", /* overlong U+FFFF */
-        "\xed\xa0\x80",     /* first surrogate */
-        "\xed\xbf\xbf",     /* last surrogate */
+        "\x80",                     /* a continuation without its head */
+        "\xc0\x80",                 /* overlong NUL */
+        "\xc0\xaf",                 /* overlong slash */
+        "\xc1\xbf",                 /* overlong U+007F */
+        "\xe0\x80\xaf",             /* overlong slash, three bytes */
+        "\xe0\x9f\xbf",             /* overlong U+07FF */
+        "\xf0\x80\x80\xaf",         /* overlong slash, four bytes */
+        "\xf0\x8f\xbf\xbf",         /* overlong U+FFFF */
+        "\xed\xa0\x80",             /* first surrogate */
+        "\xed\xbf\xbf",             /* last surrogate */
         "\xed\xa0\xbd\xed\xb8\x80", /* a pair of them (CESU-8) */
-        "\xf4\x90\x80\x80", /* U+110000 */
-        "\xf5\x80\x80\x80", /* past every character */
+        "\xf4\x90\x80\x80",         /* U+110000 */
+        "\xf5\x80\x80\x80",         /* past every character */
         "\xfe",
         "\xff",
         "\xf8\x88\x80\x80\x80", /* five bytes */
@@ -150,7 +151,7 @@ static void test_each_character_is_read(void **state)
     for (uint32_t code = 0; code <= 0x10ffff; code += code < 0x3000 ? 1 : 97) {
         unsigned char bytes[4];
         size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-        static const unsigned char heads[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+        static const unsigned char heads[] = {0, 0, 0xc0, 0xe0, 0xf0};
         bytes[0] = (unsigned char)(heads[length] | code >> 6 * (length - 1));
         for (size_t i = 1; i < length; i++)
             bytes[i] = (unsigned char)(0x80 | (code >> 6 * (length - 1 - i) & 0x3f));
@@ -190,6 +191,15 @@ static void test_names_are_shown_harmlessly(void **state)
     shown("\xe2\x82", 2, 60, "\\xe2\\x82");
 }
 
+static void test_words_keep_their_backslashes(void **state)
+{
+    (void)state;
+    char out[64];
+    assert_string_equal(name_show_words("write \\[ for\n\x1b", 14, out, sizeof out),
+                        "write \\[ for\\x0a\\x1b");
+    assert_string_equal(name_show_words("a\\b", 3, out, 3), "..");
+}
+
 static void test_long_names_are_cut_with_dots(void **state)
 {
     (void)state;
@@ -217,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_what_is_not_utf8),
         cmocka_unit_test(test_each_character_is_read),
         cmocka_unit_test(test_names_are_shown_harmlessly),
+        cmocka_unit_test(test_words_keep_their_backslashes),
         cmocka_unit_test(test_long_names_are_cut_with_dots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,7 +140,7 @@ static void print_message(struct client *client, const char *item, char *text)
     else if (client->place[0] == '\0' && client->origin == FROM_COMMAND_LINE)
         fputs("fileshare-client: ", stderr);
     if (item)
-        fprintf(stderr, "%s: ", name_show(item, strlen(item), shown, sizeof shown));
+        fprintf(stderr, "%s: ", item[0] ? name_show(item, strlen(item), shown, sizeof shown) : "\"\"");
     fprintf(stderr, "%s\n", clean(text));
     client_screen_end(client);
 }

@@ -7,6 +7,8 @@
 
 char *names_subject(const char *name, char subject[NAMES_SUBJECT_SIZE])
 {
+    if (name[0] == '\0')
+        return strcpy(subject, "\"\"");
     return name_show(name, strlen(name), subject, NAMES_SUBJECT_SIZE);
 }
 

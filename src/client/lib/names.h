@@ -8,6 +8,7 @@
 
 /* What a failure is about: the name, fit to print. */
 enum { NAMES_SUBJECT_SIZE = 320 };
+/* An empty one as "". */
 char *names_subject(const char *name, char subject[NAMES_SUBJECT_SIZE]);
 
 /* INVALID: "<subject>: <reason>". */

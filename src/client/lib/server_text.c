@@ -1,5 +1,6 @@
 #include "client/lib/server_text.h"
 
+#include "base/address.h"
 #include "base/name.h"
 
 #include <stdio.h>
@@ -52,12 +53,26 @@ static enum outcome read_brackets(const char *text, struct server_place *out, st
     return outcome;
 }
 
+/* One that no socket can have is said here, where it is known to be no trouble of the machine's. */
+static enum outcome read_path(const char *path, const char *whole, struct server_place *out,
+                              struct failure *why)
+{
+    struct address address;
+    struct failure reason;
+    char shown[128];
+    enum outcome outcome = address_local(path, &address, &reason);
+    if (outcome != OUTCOME_OK)
+        return failure_set(why, outcome, "\"%s\": %s", name_show(whole, strlen(whole), shown, sizeof shown),
+                           reason.text);
+    return copy_host(path, strlen(path), whole, out, why);
+}
+
 static enum outcome read_place(const char *text, struct server_place *out, struct failure *why)
 {
     *out = (struct server_place){0};
     if (strncmp(text, "unix:", 5) == 0) {
         out->local = true;
-        return copy_host(text + 5, strlen(text + 5), text, out, why);
+        return read_path(text + 5, text, out, why);
     }
     if (text[0] == '[')
         return read_brackets(text, out, why);

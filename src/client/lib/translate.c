@@ -80,7 +80,7 @@ enum outcome translate_outcome(fs_status status, const fs_text *reason, const ch
         if (status_rows[i].status != status)
             continue;
         char shown[FAILURE_TEXT_MAX];
-        translate_text_read(reason, shown, sizeof shown);
+        name_show_words(reason->fs_text_val, reason->fs_text_len, shown, sizeof shown);
         return failure_set(why, status_rows[i].outcome, "%s: %s", subject,
                            shown[0] != '\0' ? shown : status_rows[i].words);
     }

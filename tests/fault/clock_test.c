@@ -392,7 +392,7 @@ static void test_events_of_who_is_away(void **state)
     const struct fileshare_id none = {0};
     struct fileshare_id id = interest_in("away/*", true, 100 * DAY);
     fileshare_detach(session);
-    uint64_t before = counter("store.events");
+    expect_counter("store.events", 0); /* the board that says it is some seconds old */
     for (int i = 0; i < 3; i++) {
         char name[16];
         snprintf(name, sizeof name, "away/%d", i);
@@ -414,7 +414,7 @@ static void test_events_of_who_is_away(void **state)
     }
     shift_set_wall(&shift, -SECONDS(2 * YEAR));
     shift_pass(&shift, SECONDS(31 * DAY));
-    expect_counter("store.events", before + 1);
+    expect_counter("store.events", 1);
     must(fileshare_attach(session, hear, NULL, &error), error);
     for (int64_t until = in_time(); times_heard(&none, &last) == 0 && milliseconds() < until;)
         usleep(5000);

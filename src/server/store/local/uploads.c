@@ -418,11 +418,25 @@ void uploads_park(struct local *local)
     }
 }
 
+/* Its publish had come so far that the file stands among the blobs, which it does only when it is whole and synced. */
+static enum outcome recover_settled(struct local *local, struct upload *upload, struct failure *why)
+{
+    uint64_t size;
+    enum outcome outcome = blob_size(&local->blobs, &upload->claim.blob, &size, why);
+    if (outcome == OUTCOME_OK) {
+        upload->held = upload->started = upload->synced = size;
+        upload->settled = true;
+    }
+    return outcome;
+}
+
 static enum outcome recover_file(struct local *local, struct upload *upload, struct failure *why)
 {
     scoped_fd int fd = -1;
     struct stat status;
     enum outcome outcome = blob_open(&local->blobs, BLOB_INCOMING, &upload->claim.blob, true, &fd, why);
+    if (outcome == OUTCOME_ABSENT)
+        return recover_settled(local, upload, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (fstat(fd, &status) < 0 || (uint64_t)status.st_size < upload->synced)

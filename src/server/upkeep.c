@@ -20,20 +20,16 @@ struct upkeep {
     /* The thread's own. */
     int64_t rpcbind_due;                 /* elapsed */
     enum outcome rpcbind_state;          /* of the last try: told once, when it changes */
-    char store_trouble[FAILURE_TEXT_MAX]; /* told once, when it changes */
     uint64_t events_dropped;              /* told so far */
 };
 
-/* One line when a trouble comes, changes or goes; none while it stays. */
+/* One line when trouble comes and when it goes; none while it stays, whatever form it takes. */
 static void note_trouble(struct upkeep *upkeep, const char *trouble)
 {
-    if (strcmp(upkeep->store_trouble, trouble) == 0)
-        return;
-    if (trouble[0])
+    if (trouble[0] && service_trouble(upkeep->service))
         log_error("store: %s", trouble);
-    else
+    else if (!trouble[0] && service_trouble_is_over(upkeep->service))
         log_notice("store: all is well again");
-    memcpy(upkeep->store_trouble, trouble, sizeof upkeep->store_trouble);
 }
 
 /* Each client is told its own number when it comes; here is what all of them lost. */
@@ -97,6 +93,9 @@ static void look_after_store(struct upkeep *upkeep, int64_t *next_due)
     if (outcome == OUTCOME_OK)
         outcome = service->store->acts->health(service->store, &health, &why);
     if (outcome != OUTCOME_OK) {
+        service_health(service, &health);
+        health.writable = false;
+        service_note_health(service, &health);
         note_trouble(upkeep, why.text);
         return;
     }

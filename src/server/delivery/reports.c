@@ -6,6 +6,7 @@
 #include "rpc/backoff.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -85,8 +86,12 @@ void reports_take(void *context, const struct sender_result *result)
 
 void reports_complain(enum outcome outcome, const struct failure *why)
 {
+    /* Once while it lasts; and of trouble that comes and goes not without end. */
+    static atomic_bool told;
     static struct log_limit limit;
-    if (outcome != OUTCOME_OK && log_allowed(&limit, 6))
+    if (outcome == OUTCOME_OK)
+        atomic_store(&told, false);
+    else if (!atomic_exchange(&told, true) && log_allowed(&limit, 6))
         log_warning("delivery: %s", why->text);
 }
 

@@ -50,3 +50,17 @@ void service_health(struct service *service, struct store_health *out)
     scoped_lock(&service->health_lock);
     *out = service->health;
 }
+
+bool service_trouble(struct service *service)
+{
+    atomic_store(&service->troubled_at, clock_elapsed(service->clock));
+    return !atomic_exchange(&service->troubled, true);
+}
+
+bool service_trouble_is_over(struct service *service)
+{
+    int64_t quiet = clock_elapsed(service->clock) - atomic_load(&service->troubled_at);
+
+    return atomic_load(&service->troubled) && quiet >= (int64_t)SERVICE_QUIET_MS * 1000000 &&
+           atomic_exchange(&service->troubled, false);
+}

@@ -65,15 +65,15 @@ fs_status wire_status(enum outcome outcome)
 }
 
 /*
- * Whether the log is to say it. What a disk that is full or failing refuses is
- * told once a minute, not call by call: upkeep says when it began and ended.
+ * Whether the log is to say it. That a disk is full or fails is told once, not
+ * call by call. NOSPACE may be just one file too large: upkeep looks at the disk.
  */
-static bool is_worth_a_line(fs_status status)
+static bool is_worth_a_line(struct service *service, fs_status status)
 {
-    static struct log_limit faults, refusals;
+    static struct log_limit faults;
 
     if (status == FS_UNKNOWN || status == FS_UNAVAILABLE)
-        return log_allowed(&refusals, 1);
+        return service_trouble(service);
     return (status == FS_FAULT || status == FS_CORRUPT) && log_allowed(&faults, 30);
 }
 
@@ -92,7 +92,7 @@ fs_status wire_failed(struct rpc_call *call, enum outcome outcome, const struct 
 {
     fs_status status = wire_status(outcome);
 
-    if (is_worth_a_line(status))
+    if (is_worth_a_line(wire_service(call), status))
         log_error("%s: %s: %s", rpc_call_procedure(call)->label, outcome_name(outcome), why->text);
     *reason = wire_text(call, why->text);
     return status;

@@ -1,6 +1,7 @@
 #include "server/store/local/audit.h"
 
 #include "base/disk.h"
+#include "base/duration.h"
 #include "server/store/local/entries.h"
 #include "server/store/local/facts.h"
 #include "server/store/local/files.h"
@@ -48,8 +49,10 @@ enum outcome local_health(struct store *store, struct store_health *out, struct 
     health.writable = writer_is_well(&local->writer, health.trouble);
     if (health.writable && health.free_bytes < local->limits.reserve_bytes) {
         health.writable = false;
-        snprintf(health.trouble, sizeof health.trouble, "%llu bytes are left, less than the reserve",
-                 (unsigned long long)health.free_bytes);
+        char reserve[DURATION_TEXT_SIZE];
+        snprintf(health.trouble, sizeof health.trouble,
+                 "the disk is full up to the reserve of %s: uploads are refused until there is room",
+                 size_text(local->limits.reserve_bytes, reserve));
     }
     *out = health;
     return OUTCOME_OK;

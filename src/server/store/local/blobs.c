@@ -109,7 +109,7 @@ static int blob_path(const struct blobs *blobs, enum blob_place place, const str
 
 static enum outcome blob_failed(const char *doing, const char *path, struct failure *why)
 {
-    return failure_system(why, OUTCOME_UNAVAILABLE, errno, "%s %s", doing, path);
+    return failure_system(why, OUTCOME_UNAVAILABLE, errno, "the server's disk: cannot %s %s", doing, path);
 }
 
 enum outcome blob_create(struct blobs *blobs, enum blob_place place, const struct id *blob, int *fd,

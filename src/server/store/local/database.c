@@ -6,7 +6,7 @@
 
 enum {
     STATEMENTS = 256,
-    BUSY_MS = 10000,
+    BUSY_MS = 5000,
     LOG_DUE = 4000,   /* pages of the log (of 4 KiB) that are worth a checkpoint */
     LOG_LONG = 16000, /* pages at which it should begin anew */
 };
@@ -42,13 +42,29 @@ static enum outcome outcome_of(int code)
     }
 }
 
+/* For who is refused; what stands after it is for who looks after the store. */
+static const char *sentence_of(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_FULL: return "the server's disk is full: ";
+    case SQLITE_NOMEM: return "the server is out of memory: ";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return "another process has the store's database: ";
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN: return "the server's disk fails, or takes no writing: ";
+    case SQLITE_READONLY: return "the server's disk takes no writing: ";
+    default: return "";
+    }
+}
+
 static enum outcome database_failed(const struct database *db, int code, const char *doing,
                                     struct failure *why)
 {
     /* The message of the connection belongs to its last call, which may not be the one that failed. */
     const char *text = db->sql && sqlite3_errcode(db->sql) == (code & 0xff) ? sqlite3_errmsg(db->sql)
                                                                             : sqlite3_errstr(code);
-    return failure_set(why, outcome_of(code), "database: %s: %s (%d)", doing, text, code);
+    return failure_set(why, outcome_of(code), "%sdatabase: %.100s: %s (%d)", sentence_of(code), doing, text,
+                       code);
 }
 
 /* ---- life ---- */
@@ -165,7 +181,7 @@ enum outcome database_commit(struct database *db, struct failure *why)
     /* The log may hold all of it although what came after failed: the next open would find it done. */
     if (outcome == OUTCOME_UNAVAILABLE || outcome == OUTCOME_NOMEM)
         outcome = OUTCOME_UNKNOWN;
-    return failure_set(why, outcome, "commit: %s", trouble.text);
+    return failure_set(why, outcome, "%s", trouble.text);
 }
 
 void database_rollback(struct database *db)

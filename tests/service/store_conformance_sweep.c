@@ -200,6 +200,12 @@ static void idle_upload_is_dropped(void **state)
     subject_restart(s);
     assert_outcome(upload_write(s, &alice, &b[0].upload, 0, "x", 1, &held), OUTCOME_ABSENT);
     assert_ok(upload_write(s, &alice, &b[1].upload, 2, "x", 1, &held));
+    /* Taken up again, the one holds what it held, the other begins with nothing. */
+    assert_ok(begin(s, &alice, &b[1], &st));
+    assert_int_equal(st.held, 3);
+    assert_ok(begin(s, &alice, &b[0], &st));
+    assert_int_equal(st.held, 0);
+    assert_ok(upload_write(s, &alice, &b[0].upload, 0, "x", 1, &held));
 }
 
 /* Until some minutes after the last read; and who has it open reads on. */

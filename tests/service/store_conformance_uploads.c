@@ -131,6 +131,11 @@ static void begin_again(void **state)
     assert_ok(begin(s, &alice, &live, &st));
     other.upload = live.upload;
     assert_outcome(begin(s, &alice, &other, &st), OUTCOME_INVALID);
+    /* Its name was taken meanwhile: the rest need not be sent. */
+    struct store_put taken = {.op = id_random(), .name = "h", .content = "x", .size = 1};
+    assert_ok(put_as(s, &bob, &taken, &entry));
+    assert_outcome(begin(s, &alice, &live, &st), OUTCOME_EXISTS);
+    assert_ok(abort_upload(s, &alice, &live.upload));
 }
 
 static void publish_checks(void **state)

@@ -297,8 +297,8 @@ struct store_acts {
 
     /*
      * Begins an upload, or takes it up again: `out` says what is held. Checks
-     * the name's condition early (EXISTS, CHANGED, DENIED) so that no bytes are
-     * sent in vain; publish checks again. DENIED if another principal began it;
+     * the name's condition early (EXISTS, CHANGED, DENIED), also when it is taken
+     * up again, so that no bytes are sent in vain; publish checks again. DENIED if another principal began it;
      * LIMIT if there are too many.
      */
     enum outcome (*upload_begin)(struct store *store, const struct store_caller *caller,

@@ -217,6 +217,16 @@ static enum outcome upload_step(struct local *local, struct upload *upload, stru
 
 /* ---- begin ---- */
 
+/* The name may have been taken since it was begun: then the rest would be sent in vain. */
+static enum outcome begin_again_check(struct local *local, const struct upload *upload,
+                                      const struct store_caller *caller, struct failure *why)
+{
+    scoped_reader struct reader reader = {0};
+    enum outcome outcome = readers_take(&local->readers, &reader, why);
+    return outcome == OUTCOME_OK ? publish_check(reader.db, caller, upload->name, &upload->condition, why)
+                                 : outcome;
+}
+
 static enum outcome begin_state(struct local *local, struct upload *upload, const struct store_caller *caller,
                                 const struct store_upload_begin *begin, struct store_upload_state *out,
                                 struct failure *why)
@@ -226,7 +236,9 @@ static enum outcome begin_state(struct local *local, struct upload *upload, cons
     if (strcmp(upload->name, begin->name) != 0 || upload->condition.replace != begin->condition.replace ||
         !id_equal(&upload->condition.expected, &begin->condition.expected))
         return failure_set(why, OUTCOME_INVALID, "this id was used for another upload");
-    enum outcome outcome = upload_ready(local, upload, why);
+    enum outcome outcome = upload->settled ? OUTCOME_OK : begin_again_check(local, upload, caller, why);
+    if (outcome == OUTCOME_OK)
+        outcome = upload_ready(local, upload, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     *out = (struct store_upload_state){.held = upload->held, .digest = digest_value(upload->digest)};

@@ -4,7 +4,8 @@ load world
 
 @test "a backup made while files come and go is sound, serves, and can be copied back" {
     in_world <<'END'
-    start_server --no-rpcbind --port 0
+    # what is replaced or removed is not kept: a backup alone keeps it meanwhile
+    start_server --no-rpcbind --port 0 --kept 0 --kept-size 0
     head -c 200000 /dev/urandom >big
     fileshare-client put big --as kept.bin
     echo words | fileshare-client put - --as small.txt
@@ -13,6 +14,8 @@ load world
         for n in {1..10000}; do
             head -c $((30000 + n)) big >come
             fileshare-client put --replace come --as "come/$((n % 5))" >/dev/null
+            if [ $((n % 3)) -eq 0 ]; then fileshare-client rm "come/$((n % 5))" >/dev/null; fi
+            if [ $((n % 7)) -eq 0 ]; then fileshare-client mv --replace "come/$((n % 5))" "went/$((n % 4))" >/dev/null 2>&1 || true; fi
             echo "$n" >rounds
         done
     }
@@ -43,6 +46,128 @@ load world
     echo more | fileshare-client put - --as more.txt
     stop_server
     fileshared fsck --store store
+END
+}
+
+@test "an older store put back: who waits goes on waiting, and hears of what comes, each time it is put back" {
+    in_world <<'END'
+    start_server --no-rpcbind --port 0
+    export FILESHARE_SERVER=unix:/run/fileshare/socket
+    fileshare-client interest 'n/*' --for 1h --every >/dev/null
+    fileshare-client wait before >before.out 2>before.err &
+    before=$!
+    until_true 20 grep -q 'called back' before.err
+    fileshared backup --store store b
+    # what comes now is not in the backup: an event that the listener sees, and an interest
+    fileshare-client listen >heard 2>heard.err &
+    listener=$!
+    echo 1 | fileshare-client put - --as n/1
+    until_true 20 grep -q n/1 heard
+    fileshare-client wait after >after.out 2>after.err &
+    after=$!
+    until_true 20 grep -q 'called back' after.err
+    put_back() {
+        stop_server
+        rm -rf store
+        cp -a b store
+        start_server --no-rpcbind --port 0
+    }
+    for n in 2 3 4; do
+        put_back
+        refute fileshare-client stat n/1
+        echo "$n" | fileshare-client put - --as "n/$n"
+        until_true 20 grep -q "n/$n" heard
+    done
+    # numbers only grow, whichever store gave them
+    cut -f 1 heard | sort -nc
+    [ "$(cut -f 1 heard | sort -n | uniq -d | wc -l)" -eq 0 ]
+    echo x | fileshare-client put - --as before
+    wait "$before"
+    # this store never had that interest: the client finds out when it renews it, and registers it anew
+    echo x | fileshare-client put - --as after
+    wait "$after"
+    kill -INT "$listener"
+    wait "$listener" || [ $? -eq 130 ]
+    stop_server
+    fileshared fsck --deep --store store
+END
+}
+
+@test "a backup is refused where it cannot be, says why, and leaves nothing" {
+    in_world <<'END'
+    start_server --no-rpcbind --port 0
+    head -c 3000000 /dev/urandom >big
+    fileshare-client put big
+    mkdir full theirs && echo precious >theirs/file
+    mkdir empty
+    expect_failure 1 'fileshared backup: theirs is there already, and not an empty folder' fileshared backup --store store theirs
+    expect precious cat theirs/file
+    expect_failure 1 'fileshared backup: big is there already, and not an empty folder' fileshared backup --store store big
+    cmp big <(fileshare-client get big -o -)
+    expect_failure 1 'fileshared backup: make nowhere/b\.new-[0-9a-f]+: No such file' fileshared backup --store store nowhere/b
+    expect_failure 1 'fileshared backup: store/b would lie in the store itself' fileshared backup --store store store/b
+    expect_failure 1 'fileshared backup: store would lie in the store itself' fileshared backup --store store store
+    # a disk that is too small
+    mount -t tmpfs -o size=2m tmpfs full
+    expect_failure 1 'fileshared backup: .*No space left' fileshared backup --store store full/b
+    [ -z "$(ls -A full)" ]
+    # an empty folder will do
+    fileshared backup --store store empty
+    fileshared fsck --deep --store empty
+    # two at once to one place: one is there, whole; the other says so, and leaves nothing
+    for n in 1 2 3 4; do
+        (
+            status=0
+            fileshared backup --store store both >"both.$n" 2>&1 || status=$?
+            echo "$status" >"status.$n"
+        ) &
+    done
+    all_ended() { [ "$(cat status.* 2>/dev/null | wc -l)" -eq 4 ]; }
+    until_true 60 all_ended
+    [ "$(cat status.* | sort | tr '\n' ' ')" = '0 1 1 1 ' ]
+    [ "$(cat both.* | grep -cE 'is there already|has come to be meanwhile')" -eq 3 ]
+    refute compgen -G '*.new-*'
+    fileshared fsck --deep --store both
+    # two at once to two places
+    fileshared backup --store store one & one=$!
+    fileshared backup --copy --store store two
+    wait "$one"
+    fileshared fsck --deep --store one
+    fileshared fsck --deep --store two
+    stop_server
+    fileshared fsck --deep --store store
+END
+}
+
+@test "what this user may not read is said, and left alone" {
+    in_world <<'END'
+    [ "$(id -u)" -eq 0 ] || exit 0
+    theirs() { setpriv --reuid 1001 --regid 1001 --clear-groups "$@"; }
+    start_server --no-rpcbind --port 0
+    for name in one two; do head -c 50000 /dev/urandom >"$name" && fileshare-client put "$name"; done
+    stop_server
+    blob=$(find store/blobs -type f | head -n 1)
+    cp -a store /run/store
+    chown -R 1001:1001 /run/store
+    chmod 0 "/run/$blob"
+    chown root "/run/$blob"
+    cd /run
+    expect_failure 1 '(one|two): its content cannot be looked at \(open blob [0-9a-f]{2}/[0-9a-f]{32}: Permission denied\)' theirs fileshared fsck --store /run/store
+    expect_failure 1 'what cannot be looked at is left as it is: let this user read it' theirs fileshared fsck --deep --repair --store /run/store
+    test -e "/run/$blob"
+    chown 1001 "/run/$blob"
+    chmod 600 "/run/$blob"
+    theirs fileshared fsck --deep --store /run/store
+    # a folder of content
+    chown root "/run/$(dirname "$blob")"
+    chmod 700 "/run/$(dirname "$blob")"
+    expect_failure 1 'content cannot be looked at \(open the folder [0-9a-f]{2}: Permission denied\)' theirs fileshared fsck --store /run/store
+    chown 1001 "/run/$(dirname "$blob")"
+    theirs fileshared fsck --deep --store /run/store
+    # and the store itself
+    chmod 0 /run/store && chown root /run/store
+    expect_failure 1 'fileshared fsck: .*/run/store.*: Permission denied' theirs fileshared fsck --store /run/store
+    expect_failure 1 'fileshared backup: .*/run/store.*: Permission denied' theirs fileshared backup --store /run/store /run/b
 END
 }
 

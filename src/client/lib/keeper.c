@@ -53,6 +53,7 @@ struct keeper {
     struct failure first_why;
     struct fileshare_callback callback;
     fs_route route; /* as the server said last; NONE while there is no connection */
+    unsigned attachments;
 
     /* of the thread alone; its stop is asked by keeper_stop */
     struct fileshare session;
@@ -425,6 +426,18 @@ static void lose(struct keeper *keeper, const struct failure *why)
     note(keeper, text);
 }
 
+static void count_attachment(struct keeper *keeper)
+{
+    scoped_lock(&keeper->lock);
+    keeper->attachments++;
+}
+
+unsigned keeper_attached(struct keeper *keeper)
+{
+    scoped_lock(&keeper->lock);
+    return keeper->attachments;
+}
+
 static void *keeper_run(void *argument)
 {
     struct keeper *keeper = argument;
@@ -439,6 +452,7 @@ static void *keeper_run(void *argument)
             tell_first(keeper, outcome, &why);
         if (outcome == OUTCOME_OK) {
             backoff_reset(&backoff);
+            count_attachment(keeper);
             outcome = stay(keeper, attachment.route, &why);
         }
         if (stop_is_asked(&keeper->session.stop))

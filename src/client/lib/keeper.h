@@ -53,5 +53,11 @@ must_check enum outcome keeper_first(struct keeper *keeper, const struct stop *s
 /* Withdraws the route if `detach` (within seconds), ends everything. NULL is fine; returns NULL. */
 void *keeper_stop(struct keeper *keeper, bool detach);
 
+/*
+ * How often the mailbox was attached so far: once, and once more each time that
+ * its way was lost. Then the server may be another than before, or have an older store.
+ */
+unsigned keeper_attached(struct keeper *keeper);
+
 /* What is known now. */
 void keeper_callback(struct keeper *keeper, struct fileshare_callback *out);

@@ -24,6 +24,7 @@ enum {
     INTEREST_SECONDS = 600,
     RENEWALS = 3,      /* tries before an interest runs out */
     AGAIN_SECONDS = 2, /* after a renewal that failed */
+    ASK_WITHIN = 5,    /* seconds after the server was lost and is back: not all its clients at once */
     LEAVE_MS = 3000
 };
 
@@ -43,8 +44,9 @@ struct waiting {
     struct keeper *keeper;
     struct standing *standings; /* by pattern */
     struct id mailbox;
-    bool made;  /* the server has the mailbox */
-    bool ended; /* the caller wants no more */
+    unsigned attached; /* how often the mailbox was, when last looked */
+    bool made;         /* the server has the mailbox */
+    bool ended;        /* the caller wants no more */
 };
 
 static bool is_over(const struct waiting *waiting)
@@ -317,6 +319,23 @@ static enum outcome tend(struct waiting *waiting, size_t pattern, struct failure
     return OUTCOME_OK;
 }
 
+/*
+ * The server was away. Does it have our interests still? A store that was put
+ * back from a backup has only those that it had then.
+ */
+static void doubt_server(struct waiting *waiting)
+{
+    unsigned attached = keeper_attached(waiting->keeper), before = waiting->attached;
+    waiting->attached = attached;
+    if (before == 0 || before == attached)
+        return;
+    int64_t at = clock_elapsed(clock_system()) +
+                 ASK_WITHIN * (int64_t)CLOCK_SECOND / 256 * id_random().octets[0];
+    for (size_t i = 0; i < waiting->wait->count; i++)
+        if (waiting->standings[i].waiting && waiting->standings[i].next_at > at)
+            waiting->standings[i].next_at = at;
+}
+
 static enum outcome tend_all(struct waiting *waiting, int64_t *next_at, struct failure *why)
 {
     *next_at = INT64_MAX;
@@ -476,6 +495,7 @@ static enum outcome watch(struct waiting *waiting, int64_t until, struct failure
         if (outcome == OUTCOME_OK && !is_over(waiting) && clock_elapsed(clock_system()) >= until)
             outcome = failure_set(why, OUTCOME_TIMEOUT, "time ran out: %zu of %zu came", waiting->tally.told,
                                   waiting->wait->wanted ? waiting->wait->wanted : waiting->wait->count);
+        doubt_server(waiting);
         if (outcome == OUTCOME_OK)
             outcome = tend_all(waiting, &next_at, why);
         if (outcome != OUTCOME_OK)

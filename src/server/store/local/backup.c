@@ -120,6 +120,25 @@ static enum outcome check_target(const char *target, struct failure *why)
     return failure_set(why, OUTCOME_EXISTS, "%s is there already, and not an empty folder", target);
 }
 
+/* In the store's own folder it would go with the store. */
+static enum outcome refuse_inside(const struct backup *backup, struct failure *why)
+{
+    scoped_free char *text = strdup(backup->target);
+    char *slash = text ? strrchr(text, '/') : NULL;
+    if (slash)
+        slash[slash == text] = '\0';
+    scoped_free char *above = text ? realpath(slash ? text : ".", NULL) : NULL;
+    scoped_free char *itself = realpath(backup->target, NULL);
+    scoped_free char *store = realpath(backup->folder, NULL);
+    size_t size = store ? strlen(store) : 0;
+    bool same = store && itself && strcmp(itself, store) == 0;
+    bool inside = store && above && strncmp(above, store, size) == 0 &&
+                  (above[size] == '/' || above[size] == '\0');
+    if (same || inside)
+        return failure_set(why, OUTCOME_INVALID, "%s would lie in the store itself", backup->target);
+    return OUTCOME_OK; /* what is not there is told when it is used */
+}
+
 static enum outcome make_work(struct backup *backup, const char *target, struct failure *why)
 {
     char mark[ID_TEXT_SIZE];
@@ -135,7 +154,9 @@ static enum outcome make_work(struct backup *backup, const char *target, struct 
         backup->work_path = NULL;
         return failure_set(why, OUTCOME_NOMEM, "no memory for a backup");
     }
-    enum outcome outcome = check_target(backup->target, why);
+    enum outcome outcome = refuse_inside(backup, why);
+    if (outcome == OUTCOME_OK)
+        outcome = check_target(backup->target, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (mkdir(work, 0700) < 0)

@@ -1,6 +1,6 @@
 /*
  * A client is killed before, in and after a notice: at each of its named places
- * (base/fault.h), and at random. Another takes its place, and what both printed is
+ * (base/fault.h), and at random, the server with it now and then. Another takes its place, and what both printed is
  * one journal: every event is there, in order, once; but for the one event that was
  * printed and not yet recorded, which is printed again under its own number.
  *
@@ -25,13 +25,14 @@ enum {
     AWAY = 3, /* events that wait when the client starts */
     LIVE = 3, /* and that come while it runs */
     PASSES = 3,
-    LINES_MAX = 4096,
+    LINES_MAX = 65536,
     NAMES_MAX = 64,
     DIES_MS = 10000,
     TOLD_MS = 20000,
     RANDOM_SECONDS = 4,
     RANDOM_LIFE_MS = 250,
-    RANDOM_PAUSE_US = 8000
+    RANDOM_PAUSE_US = 8000,
+    SERVER_TOO = 4 /* one time in so many the server is killed as well, before the client or after it */
 };
 
 enum form { LISTEN = 1, PROMPT = 2, REVERSED = 4, WAIT = 8, INTEREST = 16 };
@@ -42,6 +43,7 @@ static const struct place {
     bool repeats; /* the last event may come again */
     bool at_end;  /* passed when it is told to end */
     bool once;
+    bool brisk; /* passed now and then while nothing happens: let that be often */
 } places[] = {
     {"notice-received", LISTEN | PROMPT | REVERSED, .repeats = false},
     {"event-shown", LISTEN | PROMPT | REVERSED, .repeats = true},
@@ -52,6 +54,7 @@ static const struct place {
     {"reversed-answered", REVERSED, .repeats = false},
     {"mailbox-attached", LISTEN | PROMPT, .once = true},
     {"mailbox-detached", LISTEN | PROMPT, .at_end = true, .once = true},
+    {"events-pulled", LISTEN | PROMPT, .once = true, .brisk = true},
     {"mailbox-linked", INTEREST, .once = true},
     {"interest-made", WAIT, .repeats = false},
     {"arrival-heard", WAIT, .repeats = false},
@@ -239,8 +242,13 @@ static void crash_in_notice(const struct place *place, enum form form)
         put_next(&trial);
     snprintf(crash, sizeof crash, "%s:%u", place->name, passes);
     trial.plan.crash = crash;
+    size_t words = 0;
+    if (place->brisk) {
+        trial.plan.words[words++] = "--dead-after";
+        trial.plan.words[words++] = "1";
+    }
     if (form != PROMPT)
-        trial.plan.words[0] = "listen";
+        trial.plan.words[words] = "listen";
     program_start(&program, &trial.plan);
     bool dead = false;
     for (unsigned i = 0; i < LIVE && !dead; i++) {
@@ -352,11 +360,23 @@ static void test_killed_at_random(void **state)
             put_next(&trial);
             usleep(dice_throw(&stage.dice, RANDOM_PAUSE_US));
         }
-        program_end(&program, SIGKILL);
+        if (dice_throw(&stage.dice, SERVER_TOO) == 0) {
+            daemon_stop(&stage.world.server, SIGKILL);
+            stage.world.kills++;
+            if (dice_throw(&stage.dice, 2) == 0)
+                program_end(&program, SIGKILL);
+            daemon_start(&stage.world.server);
+        }
+        if (program.pid != 0 && dice_throw(&stage.dice, SERVER_TOO) != 0) {
+            put_next(&trial);
+            usleep(dice_throw(&stage.dice, RANDOM_PAUSE_US));
+        }
+        if (program.pid != 0)
+            program_end(&program, SIGKILL);
         kills++;
     }
     stage.kills += kills;
-    print_message("%u kills at random, %u events\n", kills, trial.put);
+    print_message("%u kills at random, %lu of the server, %u events\n", kills, stage.world.kills, trial.put);
     finish(&trial, false, kills);
     assert_int_equal(stage.world.wrong, 0);
 }

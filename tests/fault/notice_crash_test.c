@@ -305,9 +305,18 @@ static void crash_in_wait(const struct place *place)
     run_command(&trial, NULL, (const char *const[]){"wait", one, other, "--timeout", "20", NULL});
 }
 
+/* Named places are in test builds alone. */
+static void want_places(void)
+{
+#ifndef FILESHARE_FAULTS
+    skip();
+#endif
+}
+
 static void test_each_place(void **state)
 {
     (void)state;
+    want_places();
     for (size_t i = 0; i < sizeof places / sizeof places[0] && stage.world.wrong == 0; i++)
         for (unsigned form = LISTEN; form <= INTEREST; form <<= 1) {
             if (!(places[i].forms & form))
@@ -326,6 +335,7 @@ static void test_each_place(void **state)
 static void test_names(void **state)
 {
     (void)state;
+    want_places();
     char command[512], name[NAMES_MAX], all[4096] = "\n";
     snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshare-client'",
              getenv("FILESHARE_BUILD"));

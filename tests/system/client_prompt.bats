@@ -135,3 +135,22 @@ END
     stop_server
 END
 }
+
+@test "on a terminal: what was dropped while nobody was there is told as a number" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/client.bash"
+    export TMUX_TMPDIR=$world
+    serve --events-per-mailbox 3
+    echo x >x
+    fileshare-client -q interest 'n/*' --every --for 1h >/dev/null
+    for i in 1 2 3 4 5; do fileshare-client -q put x --as "n/$i"; done
+    shows() { tmux -L test capture-pane -p -J -t try | grep -qE "$1"; }
+    tmux -L test -f /dev/null new-session -d -s try -x 100 -y 20 "fileshare-client; exec sleep 1000"
+    until_true 20 shows '^\* n/5 has arrived'
+    shows '^\* 3 events were dropped, the oldest first: .* "ls" shows what is there$'
+    shows '^\* n/4 has arrived'
+    refute shows 'n/3 has'
+    tmux -L test kill-server
+    stop_server
+END
+}

@@ -254,6 +254,7 @@ static enum outcome attach(struct keeper *keeper, fs_attachment *out, struct fai
     if (outcome == OUTCOME_OK) {
         *out = res.fs_attach_res_u.attachment;
         keeper->attached = true;
+        set_route(keeper, out->route); /* before anybody is told that it succeeded */
     }
     session_call_end(&call);
     return outcome;
@@ -389,7 +390,6 @@ static enum outcome stay(struct keeper *keeper, fs_route route, struct failure *
     rounds.look_at = now + (int64_t)(route == FS_ROUTE_PROVING ? LOOK_FIRST_MS : keeper->patience.look_ms) *
                                1000000;
     rounds.pull_at = now + (int64_t)(route == FS_ROUTE_NONE ? 0 : keeper->patience.pull_ms) * 1000000;
-    set_route(keeper, route);
     note_route(keeper, route);
     for (;;) {
         enum outcome outcome = stop_check(&keeper->session.stop, why);

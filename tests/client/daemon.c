@@ -56,13 +56,19 @@ static void run(const struct daemon *daemon)
     dup2(fd, 2);
     for (const char *const *at = daemon->environment; at && *at; at++)
         putenv((char *)(uintptr_t)*at);
-    const char *words[16 + OPTIONS_MAX] = {
-        program,  "--store", store,          "--socket",      path, "--address-file", addresses,
-        "--port", port,      "--no-rpcbind", "--retry-first", "1",  "--retry-last",   "1"};
+    const char *const usual[] = {program,          "--store", store,          "--socket", path,
+                                 "--address-file", addresses, "--port",       port,       "--no-rpcbind",
+                                 "--retry-first",  "1",       "--retry-last", "1"};
+    const char *words[16 + 2 * OPTIONS_MAX] = {NULL};
+    size_t count = 0;
+    for (size_t i = 0; i < OPTIONS_MAX && daemon->launcher && daemon->launcher[i]; i++)
+        words[count++] = daemon->launcher[i];
+    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+        words[count++] = usual[i];
     for (size_t i = 0; i < OPTIONS_MAX && daemon->options && daemon->options[i]; i++)
-        words[14 + i] = daemon->options[i];
-    execv(program, (char *const *)(uintptr_t)words);
-    perror(program);
+        words[count++] = daemon->options[i];
+    execvp(words[0], (char *const *)(uintptr_t)words);
+    perror(words[0]);
     _exit(127);
 }
 

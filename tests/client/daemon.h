@@ -21,6 +21,7 @@ struct daemon {
     const char *state;              /* leaf of the clients' state folder; another one has other mailboxes */
     const char *const *environment; /* "NAME=value" ... NULL: more of it for the next start; NULL: nothing */
     const char *const *options;     /* more of them, likewise */
+    const char *const *launcher;    /* words before the program's own, likewise */
     int status; /* how the last one ended, as of waitpid; set by daemon_stop and daemon_await */
 };
 

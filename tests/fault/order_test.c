@@ -1,0 +1,554 @@
+/*
+ * The order of write, sync, commit and reply, from the system calls themselves.
+ * A real fileshared runs under strace while real clients do every act that writes;
+ * so do "fileshared fsck --repair" and "fileshared backup". What strace wrote down
+ * becomes a recording (power/trace.h), and of that is asserted:
+ *
+ *     when a client is told (the first byte of the reply, or of the notice, is sent),
+ *         what was synced by then alone holds what it is told, in a sound store;
+ *     when a file gets its name among the blobs, its bytes are synced;
+ *     when a commit names a blob, its bytes and its name are synced;
+ *     when a blob is removed, the database, as last synced, does not name it.
+ *
+ * And each kind of sync taken away is found out.
+ */
+#include "client/daemon.h"
+#include "fault/power/cut.h"
+#include "fault/power/trace.h"
+
+#include "server/store/local/database.h"
+#include "server/store/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum procedure {
+    UPLOAD = 2,
+    COMMIT = 5,
+    ABORT = 6,
+    REMOVE = 10,
+    RENAME = 11,
+    REGISTER = 12,
+    CANCEL = 13,
+    RENEW = 14,
+    NOTIFY = 2,
+    ACTS_MAX = 64
+};
+
+/* What a client was told, and what a disk that has just that says to a question: 1. */
+struct act {
+    uint32_t procedure;
+    char question[256];
+};
+
+static struct {
+    struct daemon server;
+    struct fileshare *session;
+    struct act acts[ACTS_MAX];
+    size_t act_count;
+    char replay[64]; /* where trees are made */
+    struct trace trace;
+    size_t served; /* ops of the server, before other programs came */
+} stage;
+
+/* ---- the acts ---- */
+
+__attribute__((format(printf, 2, 3))) static void told(enum procedure procedure, const char *question, ...)
+{
+    va_list arguments;
+    assert_true(stage.act_count < ACTS_MAX);
+    struct act *act = &stage.acts[stage.act_count++];
+    act->procedure = procedure;
+    va_start(arguments, question);
+    vsnprintf(act->question, sizeof act->question, question, arguments);
+    va_end(arguments);
+}
+
+static void put(const char *name, size_t size, enum procedure procedure, bool replace)
+{
+    struct fileshare_entry entry;
+    bool unchanged;
+    uint8_t *bytes = pattern_bytes(size, (unsigned)size);
+    char version[33];
+    assert_int_equal(put_bytes(stage.session, name, bytes, size, replace, &unchanged, &entry), FILESHARE_OK);
+    for (int i = 0; i < 16; i++)
+        snprintf(version + i * 2, 3, "%02x", ((const uint8_t *)&entry.version)[i]);
+    told(procedure, "SELECT count(*) FROM entry WHERE name = '%s' AND size = %zu AND version = x'%s'", name,
+         size, version);
+    free(bytes);
+}
+
+struct seen {
+    _Atomic unsigned arrived, unmet;
+};
+
+static bool see(void *context, const struct fileshare_event *event)
+{
+    struct seen *seen = context;
+    seen->arrived += event->kind == FILESHARE_ARRIVED;
+    seen->unmet += event->kind == FILESHARE_UNMET;
+    return true;
+}
+
+static void await(const char *what, const _Atomic unsigned *number, unsigned wanted)
+{
+    int64_t until = milliseconds() + (int64_t)20000 * slowness();
+    while (*number < wanted) {
+        if (milliseconds() > until)
+            fail_msg("%s did not come", what);
+        usleep(5000);
+    }
+}
+
+/* Until the server's store says so, which it is asked without a trace. */
+static void await_row(const char *question)
+{
+    char path[128];
+    struct failure why;
+    int64_t until = milliseconds() + (int64_t)20000 * slowness(), is = 0;
+    snprintf(path, sizeof path, "%s/store/fileshare.db", stage.server.folder);
+    while (is != 1) {
+        struct database *db = NULL;
+        assert_int_equal(database_open(path, false, &db, &why), OUTCOME_OK);
+        {
+            scoped_query struct query q = query_on(db, question);
+            if (query_row(&q, &why) == OUTCOME_OK)
+                is = column_int(&q);
+        }
+        database_close(db);
+        if (milliseconds() > until)
+            fail_msg("it does not come to: %s", question);
+        usleep(20000);
+    }
+}
+
+static void do_files(void)
+{
+    struct fileshare_error error = {0};
+    struct fileshare_entry entry;
+    put("small", 1000, UPLOAD, false);
+    put("middle", 100000, UPLOAD, false);
+    put("large", 2500000, COMMIT, false);
+    put("small", 1001, UPLOAD, true);
+    put("large", 2400000, COMMIT, true);
+    assert_int_equal(fileshare_rename(stage.session, "middle", "moved", false, &entry, &error), FILESHARE_OK);
+    told(RENAME,
+         "SELECT (SELECT count(*) FROM entry WHERE name = 'moved') AND NOT (SELECT count(*) FROM entry"
+         " WHERE name = 'middle')");
+    assert_int_equal(fileshare_remove(stage.session, "small", NULL, &error), FILESHARE_OK);
+    told(REMOVE, "SELECT NOT count(*) FROM entry WHERE name = 'small'");
+}
+
+static struct fileshare_id wait_for(const char *pattern, bool every, uint32_t seconds)
+{
+    struct fileshare_error error = {0};
+    struct fileshare_register what = {.pattern = pattern, .every = every, .seconds = seconds};
+    struct fileshare_registered registered;
+    what.glob = strchr(pattern, '*') != NULL;
+    assert_int_equal(fileshare_interest(stage.session, &what, NULL, NULL, &registered, &error), FILESHARE_OK);
+    told(REGISTER, "SELECT count(*) FROM interest WHERE pattern = '%s' AND state = 0", pattern);
+    return registered.id;
+}
+
+static void do_interests(void)
+{
+    struct fileshare_error error = {0};
+    struct seen seen = {0};
+    uint32_t left;
+    struct fileshare_id kept = wait_for("kept", false, 1000);
+    assert_int_equal(fileshare_renew(stage.session, &kept, 5000, &left, &error), FILESHARE_OK);
+    told(RENEW,
+         "SELECT ends - (SELECT time_seen FROM store) > 4000000000000 FROM interest WHERE pattern = 'kept'");
+    assert_int_equal(fileshare_cancel(stage.session, &kept, NULL, NULL, NULL, &error), FILESHARE_OK);
+    told(CANCEL, "SELECT NOT count(*) FROM interest WHERE pattern = 'kept'");
+    assert_int_equal(fileshare_attach(stage.session, see, &seen, &error), FILESHARE_OK);
+    wait_for("news/*", true, 1000);
+    wait_for("once", false, 1000);
+    put("news/1", 10, UPLOAD, false);
+    put("once", 50000, UPLOAD, false);
+    await("the arrivals", &seen.arrived, 2);
+    wait_for("never", false, 1);
+    await("the end of an interest", &seen.unmet, 1);
+    /* All was acknowledged, and that is kept, too. */
+    await_row("SELECT NOT count(*) FROM event");
+    await_row("SELECT NOT count(*) FROM kept");
+    fileshare_detach(stage.session);
+}
+
+/* ---- other programs ---- */
+
+static void run_traced(const char *trace, const char *const *words, int expected)
+{
+    const char *all[TRACE_WORDS + 16];
+    char program[512];
+    int status = 0;
+    snprintf(program, sizeof program, "%s/fileshared", getenv("FILESHARE_BUILD"));
+    trace_strace(trace, all);
+    size_t count = 0;
+    while (all[count])
+        count++;
+    all[count++] = program;
+    while (*words)
+        all[count++] = *words++;
+    all[count] = NULL;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (!freopen("/dev/null", "w", stdout))
+            _exit(126);
+        execvp(all[0], (char *const *)(uintptr_t)all);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), expected);
+}
+
+/* The tracer ends after what it traced: its last word is that the process is gone. */
+static void await_tracer(const char *trace)
+{
+    char command[200];
+    snprintf(command, sizeof command, "tail -n 1 %s | grep -q '+++ exited with\\|+++ killed'", trace);
+    int64_t until = milliseconds() + (int64_t)20000 * slowness();
+    while (system(command) != 0) {
+        if (milliseconds() > until)
+            fail_msg("%s has no end", trace);
+        usleep(20000);
+    }
+}
+
+/* Somebody writes into a blob; the file that has it is set aside. */
+static void damage_and_repair(const char *store, const char *trace)
+{
+    char path[256], name[33] = "";
+    struct failure why;
+    struct database *db = NULL;
+    snprintf(path, sizeof path, "%s/fileshare.db", store);
+    assert_int_equal(database_open(path, false, &db, &why), OUTCOME_OK);
+    {
+        scoped_query struct query q = query_on(db, "SELECT lower(hex(blob)) FROM content WHERE id = (SELECT "
+                                                   "content FROM entry WHERE name = 'moved')");
+        assert_int_equal(query_row(&q, &why), OUTCOME_OK);
+        column_text(&q, name, sizeof name);
+    }
+    database_close(db);
+    snprintf(path, sizeof path, "%s/blobs/%.2s/%s", store, name, name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "?!", 2, 777), 2);
+    close(fd);
+    trace_note_write(&stage.trace, path, "?!", 2, 777);
+    run_traced(trace, (const char *const[]){"fsck", "--repair", "--deep", "--store", store, NULL}, 0);
+    await_tracer(trace);
+    trace_read(&stage.trace, trace);
+}
+
+/* ---- the verdict ---- */
+
+struct judge {
+    struct cut cut;
+    bool silent;
+    unsigned wrong;
+    char text[512];                          /* the first thing that was */
+    unsigned notices, named, moved, removed; /* what there was to look at */
+};
+
+__attribute__((format(printf, 2, 3))) static void wrong(struct judge *judge, const char *format, ...)
+{
+    va_list arguments;
+    if (judge->wrong++ > 0)
+        return;
+    va_start(arguments, format);
+    vsnprintf(judge->text, sizeof judge->text, format, arguments);
+    va_end(arguments);
+    print_message("%s op %zu: %s\n", judge->silent ? "after" : "WRONG after", judge->cut.length, judge->text);
+}
+
+/* What the database that is left says to a question; -1: nothing. */
+static int64_t answer(struct judge *judge, const char *question)
+{
+    char path[128];
+    struct failure why = {0};
+    struct database *db = NULL;
+    int64_t is = -1;
+    snprintf(path, sizeof path, "%s/store/fileshare.db", stage.replay);
+    if (database_open(path, false, &db, &why) != OUTCOME_OK) {
+        wrong(judge, "the database does not open: %s", why.text);
+        return is;
+    }
+    {
+        scoped_query struct query q = query_on(db, question);
+        if (query_row(&q, &why) == OUTCOME_OK)
+            is = column_int(&q);
+    }
+    database_close(db);
+    return is;
+}
+
+static void expect_sound(struct judge *judge, const char *leaf)
+{
+    char folder[128];
+    struct failure why = {0};
+    struct store *store = NULL;
+    snprintf(folder, sizeof folder, "%s/%s", stage.replay, leaf);
+    struct store_local_options options = {.folder = folder,
+                                          .existing = true,
+                                          .limits = store_limits_default(),
+                                          .clock = clock_system()};
+    if (store_local_open(&options, &store, &why) != OUTCOME_OK) {
+        wrong(judge, "%s does not open: %s", leaf, why.text);
+        return;
+    }
+    struct store_audit *audit = calloc(1, sizeof *audit);
+    if (store->acts->audit(store, true, audit, &why) != OUTCOME_OK)
+        wrong(judge, "the audit of %s: %s", leaf, why.text);
+    if (audit->missing_blobs + audit->wrong_sizes + audit->wrong_digests > 0)
+        wrong(judge, "%s: the content of %s is not there", leaf, audit->findings[0].name);
+    free(audit);
+    store->acts->close(store);
+}
+
+static void expect_answer(struct judge *judge, const char *question)
+{
+    int64_t is = answer(judge, question);
+    if (is != 1)
+        wrong(judge, "told, but not synced: %s (%lld)", question, (long long)is);
+}
+
+/* What was set aside lies there with its bytes, and is told of. */
+static void expect_lost(struct judge *judge)
+{
+    char command[256];
+    expect_answer(judge, "SELECT NOT count(*) FROM entry WHERE name = 'moved'");
+    snprintf(command, sizeof command,
+             "exec 2>/dev/null; cd %s/store/lost && grep -q moved list && test \"$(stat -c %%s $(cut -c 1-32 "
+             "list))\" = 100000",
+             stage.replay);
+    if (system(command) != 0)
+        wrong(judge, "what was set aside is not there");
+}
+
+static bool is_settled(const struct cut *cut, unsigned node)
+{
+    return cut->images[node].pending_count == 0;
+}
+
+static bool is_blob(const struct recording *recording, unsigned slot)
+{
+    char path[256];
+    const struct slot *at = &recording->slots[slot];
+    return strncmp(recording_path(recording, at->folder, path), "store/blobs/", 12) == 0;
+}
+
+/* The name of a blob, as the database keeps it. */
+static void octets_of(const char *name, uint8_t octets[16])
+{
+    for (int i = 0; i < 16; i++) {
+        unsigned octet = 0;
+        sscanf(name + i * 2, "%2x", &octet);
+        octets[i] = (uint8_t)octet;
+    }
+}
+
+/* The blobs among those that stand now, which the frames of a commit name, are synced, and their names are. */
+static void check_commit(struct judge *judge, size_t from, size_t to)
+{
+    const struct recording *r = judge->cut.recording;
+    for (size_t slot = 0; slot < r->slot_count; slot++) {
+        uint8_t octets[16];
+        unsigned node = judge->cut.stands[slot];
+        if (node == ~0U || !is_blob(r, (unsigned)slot))
+            continue;
+        octets_of(r->slots[slot].name, octets);
+        bool named = false;
+        for (size_t i = from; i < to && !named; i++)
+            named = r->ops[i].kind == OP_WRITE &&
+                    memmem(r->bytes + r->ops[i].at, r->ops[i].count, octets, sizeof octets) != NULL;
+        judge->named += named;
+        if (named && !is_settled(&judge->cut, node))
+            wrong(judge, "a commit names the blob %s, whose bytes are not synced", r->slots[slot].name);
+        if (named && !is_settled(&judge->cut, r->slots[slot].folder))
+            wrong(judge, "a commit names the blob %s, whose folder is not synced", r->slots[slot].name);
+    }
+}
+
+/* Whether a write to the log ends a transaction: a frame's header with the size of the database in it. */
+static bool is_commit(const struct recording *r, const struct op *op)
+{
+    char path[256];
+    static const uint8_t none[4];
+    return op->kind == OP_WRITE && op->count == 24 &&
+           strcmp(recording_path(r, op->node, path), "store/fileshare.db-wal") == 0 &&
+           memcmp(r->bytes + op->at + 4, none, sizeof none) != 0;
+}
+
+static void check_removal(struct judge *judge, const struct op *op)
+{
+    char question[128];
+    const char *name = judge->cut.recording->slots[op->slot].name;
+    judge->removed++;
+    cut_make(&judge->cut, CUT_NONE, 0, stage.replay);
+    snprintf(question, sizeof question, "SELECT NOT count(*) FROM content WHERE blob = x'%s'", name);
+    if (answer(judge, question) != 1)
+        wrong(judge, "the blob %s is removed while the database names it", name);
+}
+
+/* Up to `length`, op by op. */
+static void go_on(struct judge *judge, size_t length, size_t *transaction)
+{
+    const struct recording *r = judge->cut.recording;
+    while (judge->cut.length < length) {
+        const struct op *op = &r->ops[judge->cut.length];
+        bool comes = op->kind == OP_MOVE ? is_blob(r, op->to) : op->kind == OP_ENTER && is_blob(r, op->slot);
+        bool moved = comes && (op->kind == OP_MOVE || r->nodes[op->node].first != op->slot);
+        judge->moved += moved;
+        if (moved && !is_settled(&judge->cut, op->node))
+            wrong(judge, "%s becomes a blob, and its bytes are not synced", r->slots[op->slot].name);
+        if (op->kind == OP_LEAVE && is_blob(r, op->slot))
+            check_removal(judge, op);
+        if (is_commit(r, op)) {
+            cut_make(&judge->cut, CUT_ALL, 0, stage.replay); /* what stands now */
+            check_commit(judge, *transaction,
+                         judge->cut.length + 2 < length ? judge->cut.length + 2 : length);
+            *transaction = judge->cut.length + 2;
+        }
+        cut_advance(&judge->cut, judge->cut.length + 1);
+    }
+}
+
+/* Everything, with a disk that may lie; how much was wrong. */
+static unsigned judge_all(const char *lie)
+{
+    struct judge judge = {.silent = lie != NULL};
+    size_t done = 0, transaction = 0;
+    cut_begin(&judge.cut, &stage.trace.recording);
+    judge.cut.lie = lie;
+    for (size_t i = 0; i < stage.trace.message_count; i++) {
+        const struct trace_message *message = &stage.trace.messages[i];
+        bool notice = !message->is_reply && message->procedure == NOTIFY;
+        bool act = message->is_reply && done < stage.act_count &&
+                   message->procedure == stage.acts[done].procedure;
+        if (!notice && !act)
+            continue;
+        go_on(&judge, message->ops, &transaction);
+        cut_make(&judge.cut, CUT_NONE, 0, stage.replay);
+        if (act)
+            expect_answer(&judge, stage.acts[done++].question);
+        else
+            expect_answer(&judge, "SELECT count(*) > 0 FROM event");
+        judge.notices += notice;
+        expect_sound(&judge, "store");
+        if (judge.silent && judge.wrong > 0)
+            break;
+    }
+    go_on(&judge, stage.served, &transaction);
+    cut_make(&judge.cut, CUT_NONE, 0, stage.replay);
+    expect_answer(&judge, "SELECT NOT count(*) FROM event");
+    go_on(&judge, stage.trace.recording.op_count, &transaction);
+    cut_make(&judge.cut, CUT_NONE, 0, stage.replay);
+    expect_sound(&judge, "store");
+    expect_sound(&judge, "backup");
+    expect_lost(&judge);
+    cut_fini(&judge.cut);
+    if (lie)
+        return judge.wrong;
+    print_message("%zu acts told, %u notices, %u times a commit named a blob, %u moved, %u removed\n", done,
+                  judge.notices, judge.named, judge.moved, judge.removed);
+    assert_int_equal(done, stage.act_count);
+    assert_true(judge.notices > 0 && judge.named > 0 && judge.moved > 0 && judge.removed > 0);
+    return judge.wrong;
+}
+
+/* ---- the tests ---- */
+
+static void test_order(void **state)
+{
+    (void)state;
+    print_message("%zu calls, %zu messages, %zu acts\n", stage.trace.recording.op_count,
+                  stage.trace.message_count, stage.act_count);
+    assert_int_equal(judge_all(NULL), 0);
+}
+
+static void test_taken_away(void **state)
+{
+    (void)state;
+    static const char *const lies[] = {
+        "store/fileshare.db-wal",
+        "store/incoming/*",
+        "store/blobs/[0-9a-f]?",
+        "store/blobs/[0-9a-f]?/*",
+        "store/blobs",
+        "store",
+        "",
+        "backup.new-*",
+        "backup.new-*/blobs/[0-9a-f]?",
+        "store/lost",
+    };
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        print_message("without syncs of \"%s\" ", lies[i]);
+        if (judge_all(lies[i]) == 0)
+            fail_msg("nobody minds");
+    }
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    static char served[128], checked[128], saved[128], store[128], backup[128];
+    static const char *launcher[TRACE_WORDS];
+    static const char *const options[] = {"--kept", "1s", NULL};
+    const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    daemon_prepare(&stage.server, parent);
+    snprintf(stage.replay, sizeof stage.replay, "%s/order_replay.XXXXXX", parent);
+    if (!mkdtemp(stage.replay))
+        return -1;
+    snprintf(served, sizeof served, "%s/served.trace", stage.server.folder);
+    snprintf(checked, sizeof checked, "%s/checked.trace", stage.server.folder);
+    snprintf(saved, sizeof saved, "%s/saved.trace", stage.server.folder);
+    snprintf(store, sizeof store, "%s/store", stage.server.folder);
+    snprintf(backup, sizeof backup, "%s/backup", stage.server.folder);
+    trace_strace(served, launcher);
+    stage.server.launcher = launcher;
+    stage.server.options = options;
+    daemon_start(&stage.server);
+    stage.session = daemon_session(&stage.server, stage.server.local, 0);
+    do_files();
+    do_interests();
+    fileshare_close(stage.session);
+    daemon_stop(&stage.server, SIGTERM);
+    await_tracer(served);
+    trace_begin(&stage.trace, stage.server.folder);
+    trace_read(&stage.trace, served);
+    stage.served = stage.trace.recording.op_count;
+    damage_and_repair(store, checked);
+    run_traced(saved, (const char *const[]){"backup", "--store", store, backup, NULL}, 0);
+    await_tracer(saved);
+    trace_read(&stage.trace, saved);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    char command[160];
+    trace_fini(&stage.trace);
+    snprintf(command, sizeof command, "rm -rf %s", stage.replay);
+    int left = system(command);
+    daemon_end(&stage.server);
+    return left;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_taken_away)};
+    return cmocka_run_group_tests(tests, begin, end);
+}

@@ -423,9 +423,18 @@ static void start_waiting(struct waiting *waiting, unsigned number)
                                 .state = race.world.server.folder,
                                 .out = waiting->out,
                                 .words = {"wait", waiting->name, "--timeout", "1"}};
-    waiting->delay = 900 + dice_throw(&race.dice, 250);
     waiting->started = milliseconds();
     program_start(&waiting->program, &plan);
+}
+
+/* How long one takes for which nothing comes: it ends at the edge. */
+static uint32_t measure_edge(void)
+{
+    struct waiting nothing;
+    start_waiting(&nothing, 1000);
+    assert_true(program_ends(&nothing.program, (int64_t)TOLD_WITHIN_MS * slowness()));
+    assert_int_equal(WEXITSTATUS(nothing.program.status), 4);
+    return (uint32_t)(milliseconds() - nothing.started);
 }
 
 static void *bring(void *argument)
@@ -470,10 +479,12 @@ static void test_waits_that_end_as_files_come(void **state)
 {
     (void)state;
     unsigned met = 0, number = 0;
+    uint32_t edge = measure_edge();
     for (unsigned round = 0; round < WAIT_ROUNDS; round++) {
         struct waiting waits[WAITS];
         pthread_t bringers[WAITS];
         for (unsigned i = 0; i < WAITS; i++) {
+            waits[i].delay = edge - (edge - 900) / 2 + dice_throw(&race.dice, edge - 900);
             start_waiting(&waits[i], number++);
             assert_int_equal(pthread_create(&bringers[i], NULL, bring, &waits[i]), 0);
         }

@@ -13,17 +13,20 @@
 enum { REPLY_MAX = FS_RECORD_MAX };
 
 /* `call` fills in a struct failure that is called `why`. */
-#define must(call)                                   \
-    do {                                             \
-        struct failure why = {0};                    \
-        if ((call) != OUTCOME_OK)                    \
-            fail_msg("%s: %s", #call, why.text);     \
+#define must(call)                               \
+    do {                                         \
+        struct failure why = {0};                \
+        if ((call) != OUTCOME_OK)                \
+            fail_msg("%s: %s", #call, why.text); \
     } while (0)
 
 static void open_parts(struct desk *desk)
 {
-    const struct store_limits limits = store_limits_default();
-    const struct store_local_options store = {.folder = desk->folder, .limits = limits, .clock = &desk->clock};
+    const struct store_local_options store = {
+        .folder = desk->folder,
+        .limits = desk->limits,
+        .clock = &desk->clock,
+    };
     const struct rpc_server_options server = {
         .program = service_program(),
         .limits = rpc_limits_default(),
@@ -33,7 +36,7 @@ static void open_parts(struct desk *desk)
     };
 
     must(store_local_open(&store, &desk->store, &why));
-    must(service_init(&desk->service, desk->store, &limits, &desk->clock, &why));
+    must(service_init(&desk->service, desk->store, &desk->limits, &desk->clock, &why));
     must(rpc_server_new(&server, &desk->server, &why));
     const struct delivery_options delivery = {
         .store = desk->store,
@@ -61,7 +64,7 @@ static void close_parts(struct desk *desk)
 
 void desk_open(struct desk *desk)
 {
-    *desk = (struct desk){0};
+    *desk = (struct desk){.limits = store_limits_default()};
     /* In memory where that is at hand: it syncs often. */
     snprintf(desk->folder, sizeof desk->folder, "%s/fileshare-desk-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
@@ -144,8 +147,8 @@ enum outcome desk_try(struct desk *desk, int uid, uint32_t procedure, xdrproc_t 
     return outcome;
 }
 
-void desk_call(struct desk *desk, int uid, uint32_t procedure, xdrproc_t encode, void *arguments, xdrproc_t decode,
-               void *results)
+void desk_call(struct desk *desk, int uid, uint32_t procedure, xdrproc_t encode, void *arguments,
+               xdrproc_t decode, void *results)
 {
     enum outcome outcome = desk_try(desk, uid, procedure, encode, arguments, decode, results);
 
@@ -171,7 +174,8 @@ fs_id desk_id(unsigned number)
     return id;
 }
 
-fs_status desk_put(struct desk *desk, int uid, unsigned op, const char *name, const char *content, fs_policy policy)
+fs_status desk_put(struct desk *desk, int uid, unsigned op, const char *name, const char *content,
+                   fs_policy policy)
 {
     fs_upload_args args = {
         .op = desk_id(op),
@@ -181,6 +185,7 @@ fs_status desk_put(struct desk *desk, int uid, unsigned op, const char *name, co
     };
     fs_entry_res res = {0};
 
-    desk_call(desk, uid, FSPROC_UPLOAD, (xdrproc_t)xdr_fs_upload_args, &args, (xdrproc_t)xdr_fs_entry_res, &res);
+    desk_call(desk, uid, FSPROC_UPLOAD, (xdrproc_t)xdr_fs_upload_args, &args, (xdrproc_t)xdr_fs_entry_res,
+              &res);
     return res.status;
 }

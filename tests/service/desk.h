@@ -18,6 +18,7 @@
 struct desk {
     char folder[64];
     struct clock clock;
+    struct store_limits limits; /* the defaults; others count from desk_reopen on */
     struct store *store;
     struct rpc_server *server; /* never started: counters and reversed calls want one */
     struct delivery *delivery; /* not started: events stay in the mailbox */

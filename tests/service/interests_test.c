@@ -341,6 +341,63 @@ static void callbacks_that_cannot_be_are_refused(void **state)
     }
 }
 
+static fs_status attach(unsigned mailbox)
+{
+    fs_attach_args args = {
+        .mailbox = desk_id(mailbox),
+        .callback = {.prog = 0x40000001, .proof = desk_id(1), .ticket = desk_id(2)},
+    };
+    fs_attach_res res = {0};
+    fs_name netid = desk_name("tcp"), address = desk_name("127.0.0.1.160.11");
+    args.callback.netid = (fs_address){netid.fs_name_len, netid.fs_name_val};
+    args.callback.address = (fs_address){address.fs_name_len, address.fs_name_val};
+    CALL(DESK_ALICE, FSPROC_ATTACH, fs_attach_args, fs_attach_res, &args, &res);
+    return res.status;
+}
+
+static enum sender_state route_of(unsigned mailbox)
+{
+    struct id id;
+    fs_id wire = desk_id(mailbox);
+    memcpy(id.octets, wire.octets, sizeof id.octets);
+    return delivery_state(desk.delivery, &id);
+}
+
+/* Who makes mailboxes by attaching them is bounded like who makes interests; of what is refused nothing is kept. */
+static void mailboxes_beyond_the_bound_are_refused(void **state)
+{
+    fs_detach_args args = {.mailbox = desk_id(MAILBOX)};
+    fs_done_res done = {0};
+
+    (void)state;
+    desk.limits.mailboxes_per_principal = 1;
+    desk_reopen(&desk);
+    assert_int_equal(attach(MAILBOX), FS_OK);
+    for (unsigned other = OTHER_MAILBOX; other < OTHER_MAILBOX + 5; other++) {
+        assert_int_equal(attach(other), FS_LIMIT);
+        assert_int_equal(route_of(other), SENDER_NONE);
+        assert_int_equal(events(other, 0).status, FS_ABSENT);
+    }
+    assert_int_not_equal(route_of(MAILBOX), SENDER_NONE);
+    assert_int_equal(attach(MAILBOX), FS_OK);
+    args.forget = TRUE;
+    CALL(DESK_ALICE, FSPROC_DETACH, fs_detach_args, fs_done_res, &args, &done);
+    assert_int_equal(done.status, FS_OK);
+    assert_int_equal(attach(OTHER_MAILBOX), FS_OK);
+}
+
+/* Taking a way back away makes no mailbox. */
+static void detaching_makes_nothing(void **state)
+{
+    fs_detach_args args = {.mailbox = desk_id(MAILBOX)};
+    fs_done_res done = {0};
+
+    (void)state;
+    CALL(DESK_ALICE, FSPROC_DETACH, fs_detach_args, fs_done_res, &args, &done);
+    assert_int_equal(done.status, FS_OK);
+    assert_int_equal(events(MAILBOX, 0).status, FS_ABSENT);
+}
+
 static void arguments_out_of_range_are_refused(void **state)
 {
     fs_register_args args = {.mailbox = desk_id(1), .interest = desk_id(2), .pattern = desk_name("a"), .seconds = 60};
@@ -383,6 +440,8 @@ int main(void)
         ON_DESK(interests_and_events_outlive_a_restart),
         ON_DESK(a_mailbox_forgotten_is_gone),
         ON_DESK(callbacks_that_cannot_be_are_refused),
+        ON_DESK(mailboxes_beyond_the_bound_are_refused),
+        ON_DESK(detaching_makes_nothing),
         ON_DESK(arguments_out_of_range_are_refused),
     };
 

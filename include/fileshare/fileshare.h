@@ -240,6 +240,62 @@ FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status
 fileshare_get_to(struct fileshare *session, const struct fileshare_get *get, const char *path, bool replace,
                  struct fileshare_entry *out, struct fileshare_error *error);
 
+/* ---- many files at once ---- */
+
+/*
+ * The same for many files, in less time: small ones go bundled, with several
+ * bundles on their way. Each file is what it would be alone, and is told once, in
+ * the order in which `next` gave them, when it is done or has failed; the next
+ * ones are taken meanwhile, up to some thousand ahead. OK: each was told, well or
+ * not. STOPPED, NOMEM: those not told may have been done.
+ */
+struct fileshare_put_file {
+    const char *path;          /* read from here; the time of its last change is kept */
+    const char *name;
+    const char *label;         /* what to call it in messages; NULL: the path */
+    bool replace;
+    void *item;                /* the caller's own */
+};
+
+struct fileshare_put_many {
+    /* The next file; its strings live until it is told. False: there are no more. */
+    bool (*next)(void *context, struct fileshare_put_file *out);
+    /* `entry` and `unchanged` as with fileshare_put; entry NULL: it failed, `error` says why. */
+    void (*told)(void *context, const struct fileshare_put_file *file, const struct fileshare_entry *entry,
+                 bool unchanged, const struct fileshare_error *error);
+    bool keep;                 /* as fileshare_put has it, of large files */
+    fileshare_progress *progress; /* over all files; may be NULL */
+    void *context;
+};
+
+FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status
+fileshare_put_many(struct fileshare *session, const struct fileshare_put_many *many, struct fileshare_error *error);
+
+struct fileshare_get_file {
+    const char *name;
+    const char *path;          /* beneath the folder; its parts are those that a name may have */
+    uint64_t size;             /* as far as it is known, else UINT64_MAX: a hint */
+    bool replace;
+    void *item;                /* the caller's own */
+};
+
+struct fileshare_get_many {
+    const char *folder;        /* where they go */
+    bool (*next)(void *context, struct fileshare_get_file *out);
+    void (*told)(void *context, const struct fileshare_get_file *file, const struct fileshare_entry *entry,
+                 const struct fileshare_error *error);
+    bool keep;                 /* as fileshare_get_to has it, of large files */
+    fileshare_progress *progress;
+    void *context;
+};
+
+/*
+ * As fileshare_get_to, but that folders that are missing beneath `folder` are
+ * made, and that no symbolic link among those is followed.
+ */
+FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status
+fileshare_get_many(struct fileshare *session, const struct fileshare_get_many *many, struct fileshare_error *error);
+
 /* ---- names ---- */
 
 FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status

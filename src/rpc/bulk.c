@@ -13,6 +13,17 @@ static u_int padding(u_int count)
     return -count & 3;
 }
 
+/* Once; when the message is encoded anew, from where it is. */
+static bool_t fill(struct bulk_source *source, char *to, u_int count)
+{
+    if (source->filled)
+        memcpy(to, source->filled, count);
+    else
+        source->failed = !source->fill(source, to, count);
+    source->filled = to;
+    return !source->failed;
+}
+
 static bool_t encode(XDR *xdrs, const char *bytes, u_int count)
 {
     /* The counts are below the limits of the .x, so the sum does not wrap. */
@@ -24,7 +35,7 @@ static bool_t encode(XDR *xdrs, const char *bytes, u_int count)
     memset(to + count, 0, padding(count));
     if (source && bytes == (const char *)source) {
         bulk_attach(xdrs, source->next);
-        return source->fill(source, to, count);
+        return fill(source, to, count);
     }
     memcpy(to, bytes, count);
     return TRUE;

@@ -29,12 +29,19 @@
  * `fill` writes exactly `count` bytes to `to`, or returns false: then encoding
  * fails as a whole. It is called at most once, on the encoding thread.
  *
+ * In a reply `mend` may make good of that: it changes the results to such as do
+ * without the content, which are then encoded anew (the sources that are left
+ * are asked again). NULL: the call is answered SYSTEM_ERR.
+ *
  * Several in one message are linked, in the order in which they are encoded; of
  * those whose count is 0 none may be among them.
  */
 struct bulk_source {
     bool (*fill)(struct bulk_source *source, void *to, size_t count);
+    void (*mend)(struct bulk_source *source);
     struct bulk_source *next; /* NULL: the last */
+    bool failed;              /* `fill` returned false */
+    const void *filled;       /* where it filled, while that is there */
 };
 
 /*

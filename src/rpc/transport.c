@@ -48,7 +48,9 @@ static bool_t free_arguments(SVCXPRT *transport, xdrproc_t decode, void *argumen
     return TRUE;
 }
 
-static struct record *encode(const struct rpc_call *call, struct rpc_msg *message, size_t capacity)
+/* *spoilt: what an earlier try left, which sources may have filled; what this one leaves if it fails. */
+static struct record *encode(const struct rpc_call *call, struct rpc_msg *message, size_t capacity,
+                             struct record **spoilt)
 {
     struct record *record = record_new(capacity);
     XDR xdrs;
@@ -59,11 +61,28 @@ static struct record *encode(const struct rpc_call *call, struct rpc_msg *messag
         return record_free(record);
     if (message->rm_reply.rp_stat == MSG_ACCEPTED && message->acpted_rply.ar_stat == SUCCESS) {
         bulk_attach(&xdrs, call->source);
-        if (!message->acpted_rply.ar_results.proc(&xdrs, message->acpted_rply.ar_results.where))
-            return record_free(record);
+        if (!message->acpted_rply.ar_results.proc(&xdrs, message->acpted_rply.ar_results.where)) {
+            record_free(*spoilt);
+            *spoilt = record;
+            return NULL;
+        }
     }
     message_end(record, &xdrs);
     return record;
+}
+
+/* A source that failed is taken out of the reply, if it has a way to do without: then encoding is worth another try. */
+static bool mend(struct rpc_call *call)
+{
+    for (struct bulk_source **at = &call->source; *at; at = &(*at)->next) {
+        struct bulk_source *source = *at;
+        if (!source->failed || !source->mend)
+            continue;
+        *at = source->next;
+        source->mend(source);
+        return true;
+    }
+    return false;
 }
 
 /* A reply of few bytes does not keep a large buffer while it waits to be sent. */
@@ -82,7 +101,7 @@ static struct record *fitted(struct record *record)
 static bool_t give_reply(SVCXPRT *transport, struct rpc_msg *message)
 {
     struct rpc_call *call = transport_call(transport);
-    struct record *reply = NULL;
+    struct record *reply = NULL, *spoilt = NULL;
 
     if (call->reply)
         return TRUE;
@@ -91,10 +110,15 @@ static bool_t give_reply(SVCXPRT *transport, struct rpc_msg *message)
     /* The dispatcher takes arguments that found no memory for malformed ones. */
     if (call->starved && message->rm_reply.rp_stat == MSG_ACCEPTED && message->acpted_rply.ar_stat == GARBAGE_ARGS)
         message->acpted_rply.ar_stat = SYSTEM_ERR;
-    /* A source fills once, so there is one try for it; else a small buffer is tried first. */
+    /* What has a source is not small; else a small buffer is tried first. */
     if (!call->source)
-        reply = encode(call, message, REPLY_SMALL);
-    if (!reply && (reply = encode(call, message, call->reply_max)))
+        reply = encode(call, message, REPLY_SMALL, &spoilt);
+    if (!reply)
+        reply = encode(call, message, call->reply_max, &spoilt);
+    while (!reply && mend(call))
+        reply = encode(call, message, call->reply_max, &spoilt);
+    record_free(spoilt);
+    if (reply)
         reply = fitted(reply);
     if (!reply) {
         call->source = NULL; /* the dispatcher says SYSTEM_ERR next */

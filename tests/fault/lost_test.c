@@ -192,6 +192,96 @@ static void test_upload_commit(void **state)
     upload_losing(FSPROC_UPLOAD_COMMIT, LARGE, 1);
 }
 
+/* ---- many at once ---- */
+
+enum { MANY = 400, MANY_SIZE = 1500 };
+
+struct many {
+    char names[MANY][32], path[160];
+    struct fileshare_entry entries[MANY];
+    size_t taken, told;
+};
+
+static bool many_put(void *context, struct fileshare_put_file *out)
+{
+    struct many *many = context;
+    if (many->taken == MANY)
+        return false;
+    snprintf(many->names[many->taken], sizeof many->names[0], "%s", fresh_name());
+    *out = (struct fileshare_put_file){.path = many->path, .name = many->names[many->taken++]};
+    return true;
+}
+
+static void many_put_told(void *context, const struct fileshare_put_file *file,
+                          const struct fileshare_entry *entry, bool unchanged,
+                          const struct fileshare_error *error)
+{
+    struct many *many = context;
+    if (!entry || unchanged)
+        fail_msg("%s: %s", file->name, entry ? "unchanged" : error->text);
+    many->entries[many->told++] = *entry;
+}
+
+static bool many_get(void *context, struct fileshare_get_file *out)
+{
+    struct many *many = context;
+    if (many->taken == MANY)
+        return false;
+    const char *name = many->names[many->taken++];
+    *out = (struct fileshare_get_file){.name = name, .path = name, .size = UINT64_MAX, .replace = true};
+    return true;
+}
+
+static void many_get_told(void *context, const struct fileshare_get_file *file,
+                          const struct fileshare_entry *entry, const struct fileshare_error *error)
+{
+    struct many *many = context;
+    if (!entry)
+        fail_msg("%s: %s", file->name, error->text);
+    assert_memory_equal(&entry->version, &many->entries[many->told++].version, sizeof entry->version);
+}
+
+/* Several bundles are under way when one is lost: each file of each counts once. */
+static void many_losing(enum lost lost, unsigned nth)
+{
+    struct many *many = calloc(1, sizeof *many);
+    struct fileshare_error error = {0};
+    assert_non_null(many);
+    snprintf(many->path, sizeof many->path, "%s/one-of-many", stage.world.server.folder);
+    FILE *file = fopen(many->path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < MANY_SIZE; i++)
+        fputc(i, file);
+    assert_int_equal(fclose(file), 0);
+    dropper_plan(stage.dropper, FSPROC_UPLOAD_MANY, lost, nth);
+    const struct fileshare_put_many puts = {.next = many_put, .told = many_put_told, .context = many};
+    must(fileshare_put_many(stage.session, &puts, &error), error);
+    expect_dropped();
+    assert_int_equal(many->told, MANY);
+    for (size_t i = 0; i < MANY; i++)
+        must_hear(&many->entries[i]);
+    for (size_t i = 0; i < MANY; i += 40)
+        expect(&many->entries[i]);
+    many->taken = many->told = 0;
+    dropper_plan(stage.dropper, FSPROC_DOWNLOAD_MANY, lost, nth);
+    const struct fileshare_get_many gets = {.folder = stage.world.server.folder,
+                                            .next = many_get,
+                                            .told = many_get_told,
+                                            .context = many};
+    must(fileshare_get_many(stage.session, &gets, &error), error);
+    expect_dropped();
+    assert_int_equal(many->told, MANY);
+    free(many);
+}
+
+static void test_many(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++)
+        for (unsigned nth = 1; nth <= 3; nth++)
+            many_losing(lost, nth);
+}
+
 static void test_remove(void **state)
 {
     (void)state;
@@ -308,8 +398,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upload),      cmocka_unit_test(test_upload_open),
         cmocka_unit_test(test_upload_data), cmocka_unit_test(test_upload_commit),
-        cmocka_unit_test(test_remove),      cmocka_unit_test(test_rename),
-        cmocka_unit_test(test_interest),    cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_many),        cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_rename),      cmocka_unit_test(test_interest),
+        cmocka_unit_test(test_attach),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -391,6 +391,40 @@ static void a_version_is_brought_as_long_as_it_is_kept(void **state)
     free_downloads(&res);
 }
 
+/* What cannot be read is answered so, alone; the others of the reply come. */
+static void content_that_is_cut_short_fails_alone(void **state)
+{
+    enum { SIZE = 30000 };
+    scoped_free char *bytes = calloc(1, SIZE);
+    char command[200];
+    fs_download_one ones[] = {{.name = desk_name("first")},
+                              {.name = desk_name("cut")},
+                              {.name = desk_name("cut")},
+                              {.name = desk_name("last")}};
+    fs_download_many_res res;
+    fs_download_args args = {.name = desk_name("cut"), .count = FS_DATA_MAX};
+    fs_download_res alone = {0};
+    unsigned answered;
+
+    (void)state;
+    put_bytes(2, "cut", bytes, SIZE);
+    snprintf(command, sizeof command, "truncate -s 29999 $(find %s/blobs -type f)", desk.folder);
+    assert_int_equal(system(command), 0);
+    put_bytes(1, "first", bytes, SIZE);
+    put_bytes(3, "last", "end", 3);
+    fs_download_res *got = download(ones, 4, &res, &answered);
+    assert_int_equal(answered, 4);
+    assert_content(&got[0], bytes, SIZE);
+    assert_int_equal(got[1].status, FS_CORRUPT);
+    assert_int_equal(got[2].status, FS_CORRUPT);
+    assert_true(got[2].fs_download_res_u.failure.reason.fs_text_len > 0);
+    assert_content(&got[3], "end", 3);
+    free_downloads(&res);
+    desk_call(&desk, DESK_BOB, FSPROC_DOWNLOAD, (xdrproc_t)xdr_fs_download_args, &args,
+              (xdrproc_t)xdr_fs_download_res, &alone);
+    assert_int_equal(alone.status, FS_CORRUPT);
+}
+
 #define ON_DESK(test) cmocka_unit_test_setup_teardown(test, open_desk, close_desk)
 
 int main(void)
@@ -404,6 +438,7 @@ int main(void)
         ON_DESK(none_is_nothing),
         ON_DESK(whole_files_as_many_as_fit),
         ON_DESK(a_version_is_brought_as_long_as_it_is_kept),
+        ON_DESK(content_that_is_cut_short_fails_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,20 @@ bool command_is_glob(const struct choices *choices, const char *text)
     return !choices->exact && fileshare_is_glob(text);
 }
 
+char *command_glob_of(const char *name)
+{
+    char *glob = malloc(2 * strlen(name) + 1), *to = glob;
+    if (!glob)
+        return NULL;
+    for (; *name; name++) {
+        if (strchr("*?[]\\", *name))
+            *to++ = '\\';
+        *to++ = *name;
+    }
+    *to = '\0';
+    return glob;
+}
+
 /* ---- options ---- */
 
 /* The row of one choice, filling its place in *choices. */
@@ -35,6 +49,8 @@ static struct option choice_row(enum choice choice, struct choices *choices)
                        N_("put this before the names of all files")},
         [CHOICE_OUTPUT] = {"output", 'o', OPTION_TEXT, &choices->output, 0, 0, "PATH|DIR/|-",
                            N_("where it goes; - is standard output")},
+        [CHOICE_RECURSIVE] = {"recursive", 'r', OPTION_FLAG, &choices->recursive, 0, 0, NULL,
+                              N_("folders, with all that is in them")},
         [CHOICE_REPLACE] = {"replace", 0, OPTION_FLAG, &choices->replace, 0, 0, NULL,
                             N_("take the place of what has that name")},
         [CHOICE_DETAILS] = {"long", 'l', OPTION_FLAG, &choices->details, 0, 0, NULL,

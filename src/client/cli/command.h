@@ -18,6 +18,7 @@ struct choices {
     const char *as;     /* --as NAME */
     const char *to;     /* --to PREFIX/ */
     const char *output; /* -o PATH|DIR/|- */
+    bool recursive; /* -r */
     bool replace;
     bool details; /* -l */
     bool any;
@@ -42,6 +43,7 @@ enum choice {
     CHOICE_AS,
     CHOICE_TO,
     CHOICE_OUTPUT,
+    CHOICE_RECURSIVE,
     CHOICE_REPLACE,
     CHOICE_DETAILS,
     CHOICE_ANY,
@@ -85,6 +87,9 @@ enum exit_code command_run(struct client *client, char *const *words, size_t cou
 
 /* The commands of these origins with their summaries, a line each, yours (free); NULL without memory. */
 char *command_list(int origins);
+
+/* A glob that matches `name` and nothing else. Yours; NULL without memory. */
+char *command_glob_of(const char *name);
 
 /* Whether the text is meant as a glob. */
 bool command_is_glob(const struct choices *choices, const char *text);

@@ -7,12 +7,18 @@
 static const char put_more[] = N_(
     "dir/a goes under the name a; - is standard input. A name that is there with the\n"
     "same size and digest is left as it is, and said to be unchanged. One that was\n"
-    "broken off goes on where it was, when the same file is put again.");
+    "broken off goes on where it was, when the same file is put again.\n"
+    "\n"
+    "With -r what is in dir goes as dir/a, dir/b/c ...; what is in dir/. as a, b/c.\n"
+    "Symbolic links in it are left out, and so is all else that is no file.");
 static const char get_more[] = N_(
     "a/b comes as ./b. The bytes are compared with the file's digest before they\n"
     "take their name; an existing file is kept without --replace. -o - writes to\n"
     "standard output. One that was broken off goes on where it was, when the file is\n"
-    "got again to the same path.");
+    "got again to the same path.\n"
+    "\n"
+    "With -r all names below each NAME come, x/dir/a/b as ./dir/a/b, and below . all\n"
+    "there are; folders are made.");
 static const char wait_more[] = N_(
     "Ends when every exact name and one match of each glob came; what is there\n"
     "already counts at once. A line for each arrival, its values with tabs between:\n"
@@ -51,10 +57,10 @@ static const char cancel_more[] = N_(
 const struct command command_table[] = {
     {
         .name = "put",
-        .usage = N_("FILE... [--as=NAME | --to=PREFIX/] [--replace]"),
+        .usage = N_("FILE... [--as=NAME | --to=PREFIX/] [-r] [--replace]"),
         .summary = N_("upload files"),
         .more = put_more,
-        .choices = {CHOICE_AS, CHOICE_TO, CHOICE_REPLACE, SHARED},
+        .choices = {CHOICE_AS, CHOICE_TO, CHOICE_RECURSIVE, CHOICE_REPLACE, SHARED},
         .origins = FROM_ANYWHERE,
         .least = 1,
         .most = SIZE_MAX,
@@ -63,10 +69,10 @@ const struct command command_table[] = {
     },
     {
         .name = "get",
-        .usage = N_("NAME... [-o PATH|DIR/|-] [--replace]"),
+        .usage = N_("NAME... [-o PATH|DIR/|-] [-r] [--replace]"),
         .summary = N_("download files"),
         .more = get_more,
-        .choices = {CHOICE_OUTPUT, CHOICE_REPLACE, SHARED},
+        .choices = {CHOICE_OUTPUT, CHOICE_RECURSIVE, CHOICE_REPLACE, SHARED},
         .origins = FROM_ANYWHERE,
         .least = 1,
         .most = SIZE_MAX,

@@ -1,8 +1,10 @@
 /* get: downloads files, and what wait --get shares with it. */
 #include "client/cli/command.h"
 #include "client/cli/fetch.h"
+#include "client/cli/interrupt.h"
 #include "client/cli/progress.h"
 #include "client/cli/translate.h"
+#include "client/cli/trees.h"
 
 #include "base/duration.h"
 #include "base/name.h"
@@ -102,10 +104,143 @@ enum exit_code get_check(struct client *client, const struct choices *choices,
 {
     if (choices->output && choices->output[0] == '\0')
         return client_complain(client, EXIT_USAGE, NULL, _("-o wants a path"));
-    if (arguments->count > 1 && fetch_is_for_one(choices->output))
+    if (choices->recursive && is_stdout(choices->output))
+        return client_complain(client, EXIT_USAGE, NULL, _("-r wants a folder, not standard output"));
+    if ((arguments->count > 1 || choices->recursive) && fetch_is_for_one(choices->output))
         return client_complain(client, EXIT_USAGE, choices->output,
                                _("several files do not fit into one; say a folder"));
     return EXIT_DONE;
+}
+
+/* ---- many ---- */
+
+struct getting {
+    const struct fetch *fetch;
+    const char *folder; /* where they go */
+    struct tree tree;
+    struct tally tally;
+    size_t above; /* bytes of a name that stand above what is fetched with -r */
+    bool no_memory;
+    struct progress *progress;
+};
+
+/* The path beneath the folder is what of the name follows `above` bytes. */
+static bool take_name(struct getting *getting, const char *name, size_t above, uint64_t size)
+{
+    return tree_add(&getting->tree, tree_join(getting->fetch->output ? getting->folder : "", name + above),
+                    strdup(name), size);
+}
+
+static bool take_listed(void *context, const struct fileshare_entry *entry)
+{
+    struct getting *getting = context;
+    getting->no_memory = !take_name(getting, entry->name, getting->above, entry->size);
+    return !getting->no_memory && interrupt_noted() == 0;
+}
+
+/* All names below `prefix`; "." has all below it. */
+static enum exit_code take_below(struct getting *getting, const char *prefix)
+{
+    struct client *client = getting->fetch->client;
+    struct fileshare_error error = {.text = ""};
+    scoped_free char *below = strdup(prefix);
+    size_t size = below ? strlen(below) : 0, before = getting->tree.count;
+    while (size > 1 && below[size - 1] == '/')
+        below[--size] = '\0';
+    scoped_free char *escaped = below ? command_glob_of(below) : NULL;
+    scoped_free char *glob = NULL;
+    bool all = strcmp(prefix, ".") == 0;
+    if (!escaped || asprintf(&glob, "%s%s**", all ? "" : escaped, all ? "" : "/") < 0)
+        return client_complain(client, EXIT_LOCAL, prefix, _("no memory for a list"));
+    const char *slash = strrchr(below, '/');
+    getting->above = slash ? (size_t)(slash + 1 - below) : 0;
+    enum fileshare_status status = fileshare_list(client->session, glob, take_listed, getting, &error);
+    if (interrupt_noted() != 0)
+        return interrupt_code();
+    if (getting->no_memory)
+        return client_complain(client, EXIT_LOCAL, prefix, _("no memory for a list"));
+    if (status == FILESHARE_OK && getting->tree.count == before)
+        return client_complain(client, EXIT_ABSENT, prefix, _("there is no file below it"));
+    return client_told(client, prefix, status, &error);
+}
+
+static enum exit_code take_argument(struct getting *getting, const char *name, bool recursive)
+{
+    if (recursive)
+        return take_below(getting, name);
+    const char *slash = strrchr(name, '/');
+    if (take_name(getting, name, slash ? (size_t)(slash + 1 - name) : 0, UINT64_MAX))
+        return EXIT_DONE;
+    return client_complain(getting->fetch->client, EXIT_LOCAL, name, _("no memory for its path"));
+}
+
+static bool next_get(void *context, struct fileshare_get_file *out)
+{
+    struct getting *getting = context;
+    struct tree *tree = &getting->tree;
+    if (tree->next == tree->count)
+        return false;
+    struct tree_row *row = &tree->rows[tree->next++];
+    size_t folder = getting->fetch->output ? strlen(getting->folder) : 0;
+    folder += folder > 0 && getting->folder[folder - 1] != '/';
+    *out = (struct fileshare_get_file){
+        .name = row->name,
+        .path = row->path + folder,
+        .size = row->size,
+        .replace = getting->fetch->replace,
+        .item = row->path,
+    };
+    return true;
+}
+
+static void get_told(void *context, const struct fileshare_get_file *file,
+                     const struct fileshare_entry *entry, const struct fileshare_error *error)
+{
+    struct getting *getting = context;
+    struct client *client = getting->fetch->client;
+    if (entry) {
+        client_screen_begin(client);
+        tell(getting->fetch, entry, file->item);
+        client_screen_end(client);
+    }
+    tally_add(&getting->tally, client_told(client, file->name, error->status, error));
+}
+
+static void moved(void *context, uint64_t bytes, uint64_t total)
+{
+    const struct getting *getting = context;
+    progress_moved(getting->progress, bytes, total);
+}
+
+static enum exit_code get_many(const struct fetch *fetch, const struct choices *choices,
+                               const struct arguments *arguments)
+{
+    struct client *client = fetch->client;
+    struct getting getting = {.fetch = fetch, .folder = fetch->output ? fetch->output : "."};
+    const struct fileshare_get_many many = {
+        .folder = getting.folder,
+        .next = next_get,
+        .told = get_told,
+        .keep = true,
+        .progress = moved,
+        .context = &getting,
+    };
+    struct fileshare_error error = {.text = ""};
+    enum exit_code code = EXIT_DONE;
+    for (size_t i = 0; i < arguments->count && code <= EXIT_SIGNAL; i++) {
+        code = take_argument(&getting, arguments->rows[i], choices->recursive);
+        if (code != EXIT_DONE && code <= EXIT_SIGNAL)
+            tally_add(&getting.tally, code);
+    }
+    if (code <= EXIT_SIGNAL && getting.tree.count > 0) {
+        getting.progress = progress_start(client, arguments->rows[0]);
+        code = client_told(client, NULL, fileshare_get_many(client->session, &many, &error), &error);
+        progress_end(getting.progress);
+        if (code != EXIT_DONE && code <= EXIT_SIGNAL)
+            tally_add(&getting.tally, code);
+    }
+    tree_fini(&getting.tree);
+    return code > EXIT_SIGNAL ? code : tally_code(&getting.tally);
 }
 
 enum exit_code get_run(struct client *client, const struct choices *choices,
@@ -116,6 +251,8 @@ enum exit_code get_run(struct client *client, const struct choices *choices,
                           .session = client->session,
                           .output = choices->output,
                           .replace = choices->replace};
+    if (choices->recursive || (arguments->count > 1 && !is_stdout(choices->output)))
+        return get_many(&fetch, choices, arguments);
     for (size_t i = 0; i < arguments->count; i++) {
         enum exit_code code = fetch_one(&fetch, arguments->rows[i], NULL);
         if (code > EXIT_SIGNAL)

@@ -39,27 +39,12 @@ static bool list_entry_shown(void *context, const struct fileshare_entry *entry)
     return !ferror(stdout) && interrupt_noted() == 0;
 }
 
-/* A glob that matches `name` and nothing else. Yours; NULL without memory. */
-static char *escape(const char *name)
-{
-    char *glob = malloc(2 * strlen(name) + 1), *to = glob;
-    if (!glob)
-        return NULL;
-    for (; *name; name++) {
-        if (strchr("*?[]\\", *name))
-            *to++ = '\\';
-        *to++ = *name;
-    }
-    *to = '\0';
-    return glob;
-}
-
 enum exit_code ls_run(struct client *client, const struct choices *choices, const struct arguments *arguments)
 {
     const char *glob = arguments->count > 0 ? arguments->rows[0] : NULL;
     scoped_free char *escaped = NULL;
     if (glob && choices->exact) {
-        glob = escaped = escape(glob);
+        glob = escaped = command_glob_of(glob);
         if (!escaped)
             return client_complain(client, EXIT_LOCAL, NULL, _("no memory for a list"));
     }

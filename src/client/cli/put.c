@@ -1,7 +1,9 @@
 /* put: uploads files, each under a name of its own. */
 #include "client/cli/command.h"
+#include "client/cli/interrupt.h"
 #include "client/cli/progress.h"
 #include "client/cli/translate.h"
+#include "client/cli/trees.h"
 
 #include "base/duration.h"
 #include "base/name.h"
@@ -10,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,7 +22,7 @@ enum exit_code put_check(struct client *client, const struct choices *choices,
 {
     if (choices->as && choices->to)
         return client_complain(client, EXIT_USAGE, NULL, _("--as and --to do not go together"));
-    if (choices->as && arguments->count > 1)
+    if (choices->as && (arguments->count > 1 || choices->recursive))
         return client_complain(client, EXIT_USAGE, NULL, _("--as is for one file"));
     if (choices->to && choices->to[0] == '\0')
         return client_complain(client, EXIT_USAGE, NULL, _("--to wants a prefix, as reports/"));
@@ -122,15 +125,119 @@ static enum exit_code put_one(struct client *client, const struct choices *choic
     return client_told(client, put.name, status, &error);
 }
 
+/* ---- many ---- */
+
+struct putting {
+    struct client *client;
+    const struct choices *choices;
+    struct tree tree;
+    struct tally tally;
+    struct progress *progress;
+};
+
+/* dir/b goes as b/..., b/. as what is in it. Yours; NULL without memory. */
+static char *prefix_of(const struct choices *choices, const char *folder)
+{
+    size_t size = strlen(folder);
+    while (size > 0 && folder[size - 1] == '/')
+        size--;
+    size_t leaf = size;
+    while (leaf > 0 && folder[leaf - 1] != '/')
+        leaf--;
+    const char *to = choices->to ? choices->to : "";
+    bool ends = *to == '\0' || to[strlen(to) - 1] == '/';
+    bool nameless = size == leaf || strncmp(folder + leaf, ".", size - leaf) == 0 ||
+                    strncmp(folder + leaf, "..", size - leaf) == 0;
+    char *prefix = NULL;
+    int count = asprintf(&prefix, "%s%s%.*s%s", to, ends ? "" : "/", nameless ? 0 : (int)(size - leaf),
+                         folder + leaf, nameless ? "" : "/");
+    return count < 0 ? NULL : prefix;
+}
+
+static enum exit_code take_argument(struct putting *putting, const char *path)
+{
+    struct stat about;
+    if (putting->choices->recursive && stat(path, &about) == 0 && S_ISDIR(about.st_mode)) {
+        scoped_free char *prefix = prefix_of(putting->choices, path);
+        if (prefix)
+            tree_walk(&putting->tree, putting->client, path, prefix, &putting->tally);
+        return prefix ? EXIT_DONE : EXIT_LOCAL;
+    }
+    char name[2 * FILESHARE_NAME_SIZE];
+    return tree_add(&putting->tree, strdup(path), strdup(choose_name(putting->choices, path, name)),
+                    UINT64_MAX)
+               ? EXIT_DONE
+               : EXIT_LOCAL;
+}
+
+static void moved(void *context, uint64_t bytes, uint64_t total)
+{
+    const struct putting *putting = context;
+    progress_moved(putting->progress, bytes, total);
+}
+
+static bool next_put(void *context, struct fileshare_put_file *out)
+{
+    struct putting *putting = context;
+    struct tree *tree = &putting->tree;
+    if (tree->next == tree->count)
+        return false;
+    const struct tree_row *row = &tree->rows[tree->next++];
+    *out = (struct fileshare_put_file){
+        .path = row->path,
+        .name = row->name,
+        .replace = putting->choices->replace,
+    };
+    return true;
+}
+
+static void put_told(void *context, const struct fileshare_put_file *file,
+                     const struct fileshare_entry *entry, bool unchanged, const struct fileshare_error *error)
+{
+    struct putting *putting = context;
+    struct client *client = putting->client;
+    struct fileshare_error said = *error;
+    if (error->status == FILESHARE_EXISTS)
+        say_what_to_do(&said);
+    if (entry) {
+        client_screen_begin(client);
+        tell(client, entry, unchanged);
+        client_screen_end(client);
+    }
+    const char *item = error->status == FILESHARE_LOCAL ? file->path : file->name;
+    tally_add(&putting->tally, client_told(client, item, said.status, &said));
+}
+
+static enum exit_code put_many(struct client *client, const struct choices *choices,
+                               const struct arguments *arguments)
+{
+    struct putting putting = {.client = client, .choices = choices};
+    const struct fileshare_put_many many = {.next = next_put,
+                                            .told = put_told,
+                                            .keep = true,
+                                            .progress = moved,
+                                            .context = &putting};
+    struct fileshare_error error = {.text = ""};
+    enum exit_code code = EXIT_DONE;
+    for (size_t i = 0; i < arguments->count && code == EXIT_DONE; i++)
+        code = take_argument(&putting, arguments->rows[i]);
+    if (code != EXIT_DONE)
+        client_complain(client, code, NULL, _("no memory for so many files"));
+    if (interrupt_noted() != 0)
+        code = interrupt_code();
+    if (code == EXIT_DONE) {
+        putting.progress = progress_start(client, arguments->rows[0]);
+        code = client_told(client, NULL, fileshare_put_many(client->session, &many, &error), &error);
+        progress_end(putting.progress);
+    }
+    tree_fini(&putting.tree);
+    return code != EXIT_DONE ? code : tally_code(&putting.tally);
+}
+
 enum exit_code put_run(struct client *client, const struct choices *choices,
                        const struct arguments *arguments)
 {
-    struct tally tally = {.items = 0};
-    for (size_t i = 0; i < arguments->count; i++) {
-        enum exit_code code = put_one(client, choices, arguments->rows[i]);
-        if (code > EXIT_SIGNAL)
-            return code;
-        tally_add(&tally, code);
-    }
-    return tally_code(&tally);
+    if (arguments->count > 1 || choices->recursive)
+        return put_many(client, choices, arguments);
+    return put_one(client, choices, arguments->rows[0]);
 }

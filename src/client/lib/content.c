@@ -162,11 +162,18 @@ enum outcome content_renew(struct content *content, bool *changed, struct failur
     return OUTCOME_OK;
 }
 
-static enum outcome file_changed(const struct content *content, struct failure *why)
+static enum outcome file_changed(const char *label, struct failure *why)
 {
     return failure_set(why, OUTCOME_CHANGED,
-                       "\"%s\" changed while it was read; try again when nobody writes to it",
-                       content->label);
+                       "\"%s\" changed while it was read; try again when nobody writes to it", label);
+}
+
+static enum outcome file_is_as(int fd, const char *label, const struct stat *begun, struct failure *why)
+{
+    struct stat now;
+    if (fstat(fd, &now) != 0)
+        return failure_system(why, OUTCOME_LOCAL, errno, "cannot look at \"%s\"", label);
+    return is_same(&now, begun) ? OUTCOME_OK : file_changed(label, why);
 }
 
 static enum outcome file_read(const struct content *content, uint64_t offset, uint8_t *to, size_t count,
@@ -179,7 +186,7 @@ static enum outcome file_read(const struct content *content, uint64_t offset, ui
         if (got < 0)
             return failure_system(why, OUTCOME_LOCAL, errno, "cannot read \"%s\"", content->label);
         if (got == 0)
-            return file_changed(content, why);
+            return file_changed(content->label, why);
         to += got;
         offset += (uint64_t)got;
         count -= (size_t)got;
@@ -227,10 +234,7 @@ enum outcome content_settle(struct content *content, struct failure *why)
     enum outcome outcome = file_hash_to(content, content->size, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    struct stat now;
-    if (fstat(content->fd, &now) != 0)
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot look at \"%s\"", content->label);
-    return is_same(&now, &content->begun) ? OUTCOME_OK : file_changed(content, why);
+    return file_is_as(content->fd, content->label, &content->begun, why);
 }
 
 /* ---- a pipe ---- */
@@ -340,4 +344,21 @@ enum outcome content_copy(struct content *content, uint64_t offset, void *to, si
         content->hashed = offset + count;
     }
     return OUTCOME_OK;
+}
+
+enum outcome content_take(int fd, const char *label, const struct stat *begun, void *to, struct failure *why)
+{
+    size_t size = (size_t)begun->st_size, have = 0;
+    uint8_t *bytes = to;
+    for (ssize_t got = 1; got != 0 && have <= size;) {
+        got = read(fd, bytes + have, size + 1 - have);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return failure_system(why, OUTCOME_LOCAL, errno, "cannot read \"%s\"", label);
+        have += (size_t)got;
+        if (have == size)
+            break; /* what the end holds is seen by its size */
+    }
+    return have == size ? file_is_as(fd, label, begun, why) : file_changed(label, why);
 }

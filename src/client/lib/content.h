@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 enum { CONTENT_KEPT = 8 << 20 };
 
@@ -82,3 +83,11 @@ struct digest_value content_digest(const struct content *content);
 
 /* A pipe: reads it to its end, or past `limit` bytes, whatever comes first; then content_size and content_digest tell. */
 must_check enum outcome content_drain(struct content *content, uint64_t limit, struct failure *why);
+
+/*
+ * A file of known size without a struct content: all its bytes, from where the
+ * descriptor stands, in one go; CHANGED if it is not as `begun` (its fstat) says.
+ * `to` has room for one byte more than its size.
+ */
+must_check enum outcome content_take(int fd, const char *label, const struct stat *begun, void *to,
+                                     struct failure *why);

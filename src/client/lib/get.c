@@ -1,4 +1,6 @@
 /* fileshare_get and fileshare_get_to: a download into what the caller has, or beside where it shall be. */
+#include "client/lib/get.h"
+
 #include "base/scoped.h"
 #include "client/lib/download.h"
 #include "client/lib/names.h"
@@ -113,6 +115,34 @@ static void keep(struct partial *partial, const struct download *download)
                                                                      .total = partial->size});
 }
 
+/* `partial` was opened, and is closed by the caller. */
+static enum outcome get_by(struct fileshare *session, const struct fileshare_get *what, struct partial *partial,
+                           struct fileshare_entry *out, struct failure *why)
+{
+    struct subject subject;
+    enum outcome outcome = check(what, &subject, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    struct download download = download_of(session, what, &subject, partial->path);
+    download.begin = begin;
+    download.place = partial;
+    outcome = fill(partial, &download, out, why);
+    if (download_is_only_broken(outcome))
+        keep(partial, &download);
+    return outcome == OUTCOME_OK ? partial_finish(partial, out->mtime, why) : outcome;
+}
+
+enum outcome get_beneath(struct fileshare *session, const struct fileshare_get *what, int folder_fd,
+                         const char *path, bool replace, struct fileshare_entry *out, struct failure *why)
+{
+    struct partial partial;
+    enum outcome outcome = partial_open_in(&partial, folder_fd, path, replace, what->keep, why);
+    if (outcome == OUTCOME_OK)
+        outcome = get_by(session, what, &partial, out, why);
+    partial_close(&partial);
+    return outcome;
+}
+
 static enum outcome get_to(struct fileshare *session, const struct fileshare_get *what, const char *path,
                            bool replace, struct fileshare_entry *out, struct failure *why)
 {
@@ -122,16 +152,9 @@ static enum outcome get_to(struct fileshare *session, const struct fileshare_get
     enum outcome outcome = check(what, &subject, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    struct download download = download_of(session, what, &subject, path);
-    download.begin = begin;
-    download.place = &partial;
     outcome = partial_open(&partial, path, replace, what->keep, why);
     if (outcome == OUTCOME_OK)
-        outcome = fill(&partial, &download, &entry, why);
-    if (download_is_only_broken(outcome))
-        keep(&partial, &download);
-    if (outcome == OUTCOME_OK)
-        outcome = partial_finish(&partial, entry.mtime, why);
+        outcome = get_by(session, what, &partial, &entry, why);
     partial_close(&partial);
     if (outcome == OUTCOME_OK && out)
         *out = entry;

@@ -2,6 +2,7 @@
 
 #include "base/disk.h"
 #include "base/scoped.h"
+#include "client/lib/place.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -62,6 +63,19 @@ enum outcome partial_open(struct partial *partial, const char *path, bool replac
     if (outcome != OUTCOME_OK)
         return outcome;
     partial->folder_fd = open(partial->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (partial->folder_fd < 0)
+        return failure_system(why, OUTCOME_LOCAL, errno, "cannot open the folder \"%s\"", partial->folder);
+    return look_at_target(partial, why);
+}
+
+enum outcome partial_open_in(struct partial *partial, int folder_fd, const char *path, bool replace, bool keep,
+                             struct failure *why)
+{
+    *partial = (struct partial){.path = path, .folder_fd = -1, .fd = -1, .replace = replace, .keep = keep};
+    enum outcome outcome = split_path(partial, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    partial->folder_fd = fcntl(folder_fd, F_DUPFD_CLOEXEC, 0);
     if (partial->folder_fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot open the folder \"%s\"", partial->folder);
     return look_at_target(partial, why);
@@ -231,50 +245,18 @@ static mode_t usual_mode(const struct partial *partial)
     return status.st_mode & 0777;
 }
 
-/* Mode of what is replaced, the uploader's mtime, and all of it on the disk. */
-static enum outcome make_ready(struct partial *partial, int64_t mtime, struct failure *why)
-{
-    struct timespec times[2] = {{.tv_nsec = UTIME_NOW},
-                                {.tv_sec = mtime / 1000000000, .tv_nsec = mtime % 1000000000}};
-    if (times[1].tv_nsec < 0) {
-        times[1].tv_nsec += 1000000000;
-        times[1].tv_sec--;
-    }
-    mode_t mode = partial->was_there && S_ISREG(partial->before.st_mode) ? partial->before.st_mode & 0777
-                                                                         : usual_mode(partial);
-    if (fchmod(partial->fd, mode) != 0)
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot set the mode of \"%s\"", partial->path);
-    if (futimens(partial->fd, times) != 0 || fsync(partial->fd) != 0)
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot write \"%s\"", partial->path);
-    return OUTCOME_OK;
-}
-
-/* Under its name; never over another file, unless told. */
-static int move_in(const struct partial *partial)
-{
-    int folder = partial->folder_fd;
-    if (partial->replace)
-        return renameat(folder, partial->name, folder, partial->leaf);
-    if (renameat2(folder, partial->name, folder, partial->leaf, RENAME_NOREPLACE) == 0)
-        return 0;
-    if (errno != EINVAL && errno != ENOSYS)
-        return -1;
-    /* A file system that cannot: a second name does not replace either. */
-    if (linkat(folder, partial->name, folder, partial->leaf, 0) != 0)
-        return -1;
-    return unlinkat(folder, partial->name, 0);
-}
-
 enum outcome partial_finish(struct partial *partial, int64_t mtime, struct failure *why)
 {
-    enum outcome outcome = make_ready(partial, mtime, why);
+    bool keeps_mode = partial->was_there && S_ISREG(partial->before.st_mode);
+    struct place place = place_of(partial->folder_fd, partial->leaf, partial->path, partial->replace);
+    place.fd = partial->fd;
+    memcpy(place.temporary, partial->name, sizeof place.temporary);
+    place.mode = keeps_mode ? partial->before.st_mode & 0777 : usual_mode(partial);
+    enum outcome outcome = place_finish(&place, mtime, why);
+    if (outcome == OUTCOME_OK)
+        outcome = place_commit(&place, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    if (move_in(partial) != 0) {
-        if (errno == EEXIST)
-            return exists(partial, why);
-        return failure_system(why, OUTCOME_LOCAL, errno, "cannot rename a file to \"%s\"", partial->path);
-    }
     partial->name[0] = '\0';
     return disk_sync_folder(partial->folder_fd, partial->folder, why);
 }

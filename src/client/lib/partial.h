@@ -40,6 +40,10 @@ struct partial {
 must_check enum outcome partial_open(struct partial *partial, const char *path, bool replace, bool keep,
                                      struct failure *why);
 
+/* The same, but that the folder of `path` is `folder_fd`, which stays the caller's. */
+must_check enum outcome partial_open_in(struct partial *partial, int folder_fd, const char *path, bool replace,
+                                        bool keep, struct failure *why);
+
 /* How many files of earlier downloads to this target there are, as far as a short look tells. */
 unsigned partial_look(const struct partial *partial);
 /* Removes them, but for that of `version`; those that somebody still fills stay. How many went. */

@@ -1,4 +1,6 @@
 /* fileshare_put: an upload, and the question whether it was needed. */
+#include "client/lib/put.h"
+
 #include "base/clock.h"
 #include "client/lib/content.h"
 #include "client/lib/names.h"
@@ -78,8 +80,8 @@ static enum outcome put_new(struct upload *upload, struct fileshare_entry *out, 
     return *same ? OUTCOME_OK : outcome;
 }
 
-static enum outcome put(struct fileshare *session, const struct fileshare_put *put,
-                        struct fileshare_entry *out, bool *unchanged, struct failure *why)
+enum outcome put_one(struct fileshare *session, const struct fileshare_put *put, struct fileshare_entry *out,
+                     bool *unchanged, struct failure *why)
 {
     char name[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
     enum outcome outcome = names_check(put->name, names_subject(put->name, subject), name, why);
@@ -117,6 +119,6 @@ enum fileshare_status fileshare_put(struct fileshare *session, const struct file
                                     struct fileshare_error *error)
 {
     struct failure why = {0};
-    enum outcome outcome = put(session, what, out, unchanged, &why);
+    enum outcome outcome = put_one(session, what, out, unchanged, &why);
     return session_report(session, outcome, &why, error);
 }

@@ -10,18 +10,33 @@
 /* Bytes of an open version that the reply is to hold. */
 struct content {
     struct bulk_source source; /* first: bulk.h gives it back to us */
+    struct rpc_call *call;
     struct service *service;
     struct store_read *read;
     uint64_t offset;
+    fs_download_res *result; /* where it stands */
+    enum outcome outcome;    /* of reading */
+    struct failure why;
 };
 
 static bool fill(struct bulk_source *source, void *to, size_t count)
 {
     struct content *content = (struct content *)source;
     const struct store_acts *acts = content->service->store->acts;
-    struct failure why = {0};
 
-    return acts->read_at(content->read, content->offset, to, count, &why) == OUTCOME_OK;
+    content->outcome = acts->read_at(content->read, content->offset, to, count, &content->why);
+    return content->outcome == OUTCOME_OK;
+}
+
+/* It could not be read: that is the answer then. */
+static void mend(struct bulk_source *source)
+{
+    struct content *content = (struct content *)source;
+    fs_download_res *result = content->result;
+
+    memset(result, 0, sizeof *result);
+    result->status = wire_failed(content->call, content->outcome, &content->why,
+                                 &result->fs_download_res_u.failure.reason);
 }
 
 static void close_read(void *thing)
@@ -33,8 +48,8 @@ static void close_read(void *thing)
 }
 
 /* Room for the content, which closes what it opened when the call ends. */
-static enum outcome open_content(struct rpc_call *call, const fs_download_args *args, struct content **out,
-                                 struct store_entry *entry, struct failure *why)
+static enum outcome open_content(struct rpc_call *call, const fs_download_args *args, fs_download_res *result,
+                                 struct content **out, struct store_entry *entry, struct failure *why)
 {
     struct service *service = wire_service(call);
     struct id version = wire_optional_id(&args->revision);
@@ -48,9 +63,11 @@ static enum outcome open_content(struct rpc_call *call, const fs_download_args *
         return outcome;
 
     struct content *content = room;
-    content->source.fill = fill;
+    content->source = (struct bulk_source){.fill = fill, .mend = mend};
+    content->call = call;
     content->service = service;
     content->offset = args->offset;
+    content->result = result;
     outcome = service->store->acts->read_open(service->store, name, &version, &content->read, entry, why);
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -62,12 +79,13 @@ static enum outcome open_content(struct rpc_call *call, const fs_download_args *
     return OUTCOME_OK;
 }
 
-static enum outcome download(struct rpc_call *call, const fs_download_args *args, fs_download *out,
+static enum outcome download(struct rpc_call *call, const fs_download_args *args, fs_download_res *result,
                              struct failure *why)
 {
+    fs_download *out = &result->fs_download_res_u.download;
     struct store_entry entry;
     struct content *content = NULL;
-    enum outcome outcome = open_content(call, args, &content, &entry, why);
+    enum outcome outcome = open_content(call, args, result, &content, &entry, why);
 
     if (outcome == OUTCOME_OK)
         outcome = wire_entry_out(call, &entry, &out->entry, why);
@@ -95,7 +113,7 @@ bool_t fsproc_download_1_svc(fs_download_args *args, fs_download_res *result, st
     struct failure why = {0};
 
     memset(result, 0, sizeof *result);
-    enum outcome outcome = download(call, args, &result->fs_download_res_u.download, &why);
+    enum outcome outcome = download(call, args, result, &why);
     if (outcome != OUTCOME_OK) {
         memset(result, 0, sizeof *result);
         result->status = wire_failed(call, outcome, &why, &result->fs_download_res_u.failure.reason);
@@ -124,14 +142,15 @@ static bool reply_takes(struct reply *reply, size_t bytes)
 }
 
 /* *full: it does not fit any more, and was left out. */
-static enum outcome whole_file(struct reply *reply, const fs_download_one *one, fs_download *out, bool *full,
-                               struct failure *why)
+static enum outcome whole_file(struct reply *reply, const fs_download_one *one, fs_download_res *result,
+                               bool *full, struct failure *why)
 {
     enum { STATUS_EOF_COUNT = 12 };
+    fs_download *out = &result->fs_download_res_u.download;
     const fs_download_args args = {.name = one->name, .revision = one->revision};
     struct store_entry entry;
     struct content *content = NULL;
-    enum outcome outcome = open_content(reply->call, &args, &content, &entry, why);
+    enum outcome outcome = open_content(reply->call, &args, result, &content, &entry, why);
 
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -160,7 +179,7 @@ static bool answer_one(struct reply *reply, const fs_download_one *one, fs_downl
 {
     struct failure why = {0};
     bool full = false;
-    enum outcome outcome = whole_file(reply, one, &result->fs_download_res_u.download, &full, &why);
+    enum outcome outcome = whole_file(reply, one, result, &full, &why);
 
     if (outcome == OUTCOME_OK)
         return !full;

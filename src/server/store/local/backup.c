@@ -345,9 +345,7 @@ enum outcome store_local_backup(const char *folder, const char *target, bool cop
     if (outcome == OUTCOME_OK)
         outcome = make_work(&backup, target, why);
     if (outcome == OUTCOME_OK)
-        outcome = pin_open(backup.from_fd, &backup.pin_fd, why);
-    if (outcome == OUTCOME_OK)
-        (void)pin_hold(backup.pin_fd); /* else what goes shows */
+        (void)pin_hold(backup.from_fd, &backup.pin_fd); /* else what goes shows */
     if (outcome == OUTCOME_OK)
         outcome = take_all(&backup, &db, why);
     for (unsigned shard = 0; shard < BLOB_SHARDS && outcome == OUTCOME_OK; shard++)

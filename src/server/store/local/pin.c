@@ -16,12 +16,15 @@ enum outcome pin_open(int folder_fd, int *out, struct failure *why)
     return OUTCOME_OK;
 }
 
-bool pin_hold(int pin_fd)
+bool pin_hold(int folder_fd, int *out)
 {
+    *out = openat(folder_fd, "pin", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (*out < 0)
+        return false;
     /* A server that is stopped in mid-sweep must not stop us too. */
     const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
     for (int waited = 0; waited < PIN_WAIT_MS; waited += STEP_MS) {
-        if (flock(pin_fd, LOCK_SH | LOCK_NB) == 0)
+        if (flock(*out, LOCK_SH | LOCK_NB) == 0)
             return true;
         nanosleep(&step, NULL);
     }

@@ -15,12 +15,15 @@
 
 #include <stdbool.h>
 
-/* *out is yours: closing it lets go. */
+/* The server's: makes the file if it is missing. *out is yours. */
 must_check enum outcome pin_open(int folder_fd, int *out, struct failure *why);
 
-/* A backup's. Waits for a sweep, PIN_WAIT_MS at most; false: not held, and content may go. */
+/*
+ * A backup's. Waits for a sweep, PIN_WAIT_MS at most; closing *out lets go. False:
+ * not held, and content may go. Makes no file: it might be another user's.
+ */
 enum { PIN_WAIT_MS = 5000 };
-bool pin_hold(int pin_fd);
+bool pin_hold(int folder_fd, int *out);
 
 /* The sweep's. False: a backup is at work. pin_pass ends it. */
 bool pin_try(int pin_fd);

@@ -171,6 +171,37 @@ END
 END
 }
 
+@test "a store of the first release is served, one from the future is refused and left as it is" {
+    in_world <<'END'
+    for form in "$FILESHARE_SOURCE"/tests/fixtures/store-*.sql; do
+        rm -rf store && mkdir store
+        sqlite3 store/fileshare.db <"$form"
+        start_server --no-rpcbind --port 0
+        expect 'a file of the first form' fileshare-client get notes/first.txt -o -
+        echo new | fileshare-client put - --as new.txt
+        fileshared backup --store store "b.${form##*-}"
+        stop_server
+        expect "$(printf '3 files: 0 without content, 0 of another size, 0 of another digest; 0 pieces of content without a file\nthe store store is sound')" \
+            fileshared fsck --deep --store store
+        fileshared fsck --deep --store "b.${form##*-}"
+    done
+    newest=$(sqlite3 store/fileshare.db 'PRAGMA user_version')
+    sqlite3 store/fileshare.db "PRAGMA user_version = $((newest + 1))" >/dev/null
+    before=$(sqlite3 store/fileshare.db .dump | md5sum)
+    refused="the store .*store is of a newer release \\(form $((newest + 1)), ours is $newest\\)"
+    expect_failure 1 "fileshared: error: $refused" fileshared --store store --socket none --port 0 --no-rpcbind
+    expect_failure 1 "fileshared fsck: $refused" fileshared fsck --deep --repair --store store
+    expect_failure 1 "fileshared backup: the store .*store is of another release" fileshared backup --store store c
+    [ "$(sqlite3 store/fileshare.db .dump | md5sum)" = "$before" ]
+    # the database is gone: the content is not taken for leftovers of a new store
+    rm store/fileshare.db*
+    head -c 50000 /dev/urandom >store/blobs/00/00112233445566778899aabbccddeeff
+    expect_failure 1 'fileshared: error: the store .*store has content but no database' fileshared --store store --socket none --port 0 --no-rpcbind
+    expect_failure 1 'fileshared fsck: there is no store in store' fileshared fsck --repair --store store
+    test -s store/blobs/00/00112233445566778899aabbccddeeff
+END
+}
+
 @test "fsck: a store in use, none, usage" {
     in_world <<'END'
     start_server --no-rpcbind --port 0

@@ -350,6 +350,8 @@ static enum outcome local_start(struct local *local, const char *folder, bool ex
         outcome = pin_open(local->folder_fd, &local->pin_fd, why);
     if (outcome == OUTCOME_OK)
         outcome = blobs_open(&local->blobs, local->folder_fd, why);
+    if (outcome == OUTCOME_OK && access(local->database_path, F_OK) < 0)
+        outcome = refuse_headless(local, folder, why);
     struct database *db = NULL;
     if (outcome == OUTCOME_OK)
         outcome = database_open(local->database_path, true, &db, why);

@@ -363,6 +363,17 @@ static enum outcome run_repair(struct trial *trial, struct failure *why)
     return outcome;
 }
 
+/* Closed and opened again; one that could not be opened is opened by the repeat. */
+static enum outcome run_open(struct trial *trial, struct failure *why)
+{
+    struct subject *s = trial->subject;
+    struct store_local_options options = {.folder = s->folder, .limits = s->limits, .clock = &s->clock};
+    if (s->store)
+        s->acts->close(s->store);
+    s->store = NULL;
+    return store_local_open(&options, &s->store, why);
+}
+
 /* Each to a place of its own, so that the failed one is no obstacle. */
 static enum outcome run_backup(struct trial *trial, struct failure *why)
 {
@@ -399,6 +410,7 @@ const struct act acts[] = {
     {.name = "done", .prepare = prepare_claimed, .run = run_pending_done, .look = look_acknowledged},
     {.name = "retry", .prepare = prepare_claimed, .run = run_pending_retry},
     {.name = "sweep", .prepare = prepare_over, .run = run_sweep, .alike = true},
+    {.name = "open", .prepare = prepare_told, .run = run_open, .alike = true, .local = true},
     {.name = "health", .run = run_health},
     {.name = "audit", .prepare = prepare_file, .run = run_audit, .alike = true},
     {.name = "repair", .prepare = prepare_file, .run = run_repair, .alike = true},

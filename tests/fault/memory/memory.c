@@ -70,7 +70,7 @@ unsigned memory_recover(void)
 {
     left = 0;
     failing = false;
-    return failed;
+    return atomic_exchange(&failed, 0);
 }
 
 void memory_spare(bool spared)
@@ -157,6 +157,7 @@ OURS int posix_memalign(void **out, size_t alignment, size_t size)
 struct start {
     void *(*run)(void *argument);
     void *argument;
+    bool counted; /* as the thread that started it */
 };
 
 /* What a sanitizer's runtime does before this is no affair of ours, and it aborts without memory. */
@@ -164,7 +165,7 @@ static void *start_counted(void *argument)
 {
     struct start start = *(struct start *)argument;
     free(argument);
-    is_counted = true;
+    is_counted = start.counted;
     void *result = start.run(start.argument);
     is_counted = false;
     return result;
@@ -177,8 +178,8 @@ OURS int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, voi
     struct start *start = malloc(sizeof *start);
     if (!start)
         return EAGAIN;
-    *start = (struct start){run, argument};
     bool counted = is_counted;
+    *start = (struct start){run, argument, counted};
     is_counted = false;
     create *below = (create *)(uintptr_t)dlsym(RTLD_NEXT, "pthread_create");
     int error = below(thread, attributes, start_counted, start);

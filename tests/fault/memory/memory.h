@@ -6,11 +6,11 @@
  *
  *     memory_fail(n, false);        the nth allocation from now on fails
  *     ...
- *     failed = memory_recover();    none fails any more; how many did
+ *     failed = memory_recover();    none fails any more; how many did since
  *
- * Threads: all of the process count, from where their own function begins, but
- * those that spare themselves: the test's own work beside what is tried.
- * memory_fail and memory_recover are one thread's.
+ * Threads: those count that do not spare themselves. A thread is as the one that
+ * started it, from where its own function begins. Any thread may
+ * recover at any time.
  */
 #pragma once
 

@@ -290,6 +290,39 @@ static void shared_content(void **state)
     free(back);
 }
 
+/* What was dropped stays told for as long as an interest may bring more; then it grows old like an event. */
+static void what_was_dropped_is_kept(void **state)
+{
+    struct subject *s = *state;
+    enum { AGE = 100 };
+    struct id box = id_random();
+    struct store_event found[4];
+    bool more;
+    s->limits.event_seconds = AGE;
+    subject_restart(s);
+    wait_for(s, &box, "f", 10 * AGE, true);
+    assert_ok(put(s, &bob, "f", "x", NULL));
+    fan_out(s);
+    step(s, AGE + 1);
+    sweep(s, NULL, NULL);
+    step(s, AGE + 1);
+    sweep(s, NULL, NULL);
+    assert_ok(replace(s, &bob, "f", "y", NULL));
+    fan_out(s);
+    step(s, AGE + 1);
+    sweep(s, NULL, NULL);
+    assert_int_equal(events(s, &box, 0, found, 4, &more), 1);
+    assert_int_equal(found[0].kind, STORE_DROPPED);
+    assert_int_equal(found[0].dropped, 2);
+    step(s, 7 * AGE); /* the interest is over */
+    sweep(s, NULL, NULL);
+    step(s, AGE + 1);
+    sweep(s, NULL, NULL);
+    step(s, AGE + 1);
+    sweep(s, NULL, NULL);
+    assert_int_equal(events(s, &box, 0, found, 4, &more), 0);
+}
+
 static void old_answers_and_events_go(void **state)
 {
     struct subject *s = *state;
@@ -371,6 +404,7 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(renewing),
     SUBJECT_TEST(told_by_a_renewal),
     SUBJECT_TEST(time_over_a_restart),
+    SUBJECT_TEST(what_was_dropped_is_kept),
     SUBJECT_TEST(idle_upload_is_dropped),
     SUBJECT_TEST(kept_versions_go),
     SUBJECT_TEST(kept_bytes_are_bounded),

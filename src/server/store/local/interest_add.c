@@ -199,7 +199,7 @@ static enum outcome room_for_interest(struct local *local, struct database *db, 
     static const char cancel[] = "cancel some, or wait until they run out";
     const struct store_limits *limits = &local->limits;
     const struct room of_mailbox = {mailbox->interests, mailbox->open_globs};
-    struct room own, all;
+    struct room own = {0}, all = {0};
     char whose[STORE_PRINCIPAL_SIZE + 32];
     enum outcome outcome = room_taken(db, payer, &own, &all, why);
     if (outcome == OUTCOME_OK)

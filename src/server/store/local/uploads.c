@@ -189,7 +189,8 @@ static enum outcome upload_record(struct local *local, struct upload *upload, st
     FAULT_POINT("upload-recorded");
     if (outcome == OUTCOME_OK) {
         upload->synced = row.synced;
-        upload->synced_at = upload->noted = timeline_now(&local->time);
+        upload->synced_at = timeline_now(&local->time);
+        upload->noted = upload->synced_at;
     }
     return outcome;
 }
@@ -278,7 +279,9 @@ static enum outcome begin_first(struct local *local, const struct store_caller *
     upload->condition = begin->condition;
     upload->size_known = begin->size_known;
     upload->size = begin->size;
-    upload->touched = upload->synced_at = upload->noted = timeline_now(&local->time);
+    upload->synced_at = timeline_now(&local->time);
+    upload->touched = upload->synced_at;
+    upload->noted = upload->synced_at;
     blob_claim(&local->blobs, &upload->claim);
     /* Who finds it in the table waits until it is whole. */
     pthread_mutex_lock(&upload->mutex);

@@ -30,6 +30,7 @@ void history_begin(struct history *history, uint64_t seed)
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(history->folder));
     clock_test_init(&history->clock, 5 * (int64_t)CLOCK_SECOND, INT64_C(1700000000) * CLOCK_SECOND);
+    clock_test_boot(&history->clock, 1, 5 * (int64_t)CLOCK_SECOND);
     for (unsigned i = 0; i < MAILBOXES; i++)
         history->mailboxes[i] = id_random();
     recording_begin(&history->recording, history->folder);
@@ -351,6 +352,39 @@ const struct deed *history_put(struct history *history, const char *name, size_t
     deed->replace = replace;
     arrive(history, deed);
     return deed;
+}
+
+void history_put_many(struct history *history, const char *const *names, size_t count, size_t size,
+                      const struct deed **out)
+{
+    enum { MOST = 16 };
+    struct failure why = {0};
+    struct store_put puts[MOST];
+    struct store_put_answer *answers = calloc(count, sizeof *answers);
+    struct deed *deeds[MOST];
+    bool left = false;
+    for (size_t i = 0; i < count; i++) {
+        deeds[i] = deed_begin(history, DEED_PUT, names[i]);
+        give_content(deeds[i], size + i);
+        deeds[i]->replace = true;
+        owe_arrival(history, deeds[i], names[i]);
+        puts[i] = (struct store_put){.op = deeds[i]->id,
+                                     .name = deeds[i]->name,
+                                     .condition.replace = true,
+                                     .content = deeds[i]->bytes,
+                                     .size = deeds[i]->size,
+                                     .mtime = 42};
+    }
+    expect_ok(history->store->acts->put_many(history->store, &history_caller, puts, count, answers, &why),
+              &why);
+    for (size_t i = 0; i < count; i++) {
+        expect_ok(answers[i].outcome, &answers[i].why);
+        deeds[i]->arrival = answers[i].arrival;
+        deed_told(history, deeds[i]);
+        out[i] = deeds[i];
+    }
+    free(answers);
+    expect_ok(history->store->acts->fan_out(history->store, 10, &left, &why), &why);
 }
 
 struct deed *history_upload(struct history *history, const char *name, size_t size, bool replace)

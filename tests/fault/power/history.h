@@ -123,6 +123,9 @@ enum outcome deed_do(const struct history *history, struct store *store, struct 
 bool deed_is_arrival(const struct deed *deed);
 
 const struct deed *history_put(struct history *history, const char *name, size_t size, bool replace);
+/* At most 16, in one act; they may be there. What made each, into `out`. */
+void history_put_many(struct history *history, const char *const *names, size_t count, size_t size,
+                      const struct deed **out);
 struct deed *history_upload(struct history *history, const char *name, size_t size, bool replace);
 void history_write(struct history *history, struct deed *upload, uint64_t offset, size_t count);
 const struct deed *history_publish(struct history *history, const struct deed *upload);

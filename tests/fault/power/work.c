@@ -71,6 +71,15 @@ static void upload_something(struct actor *actor, unsigned which)
     actor->there[which] = history_publish(actor->history, upload);
 }
 
+static void put_all(struct actor *actor)
+{
+    char names[NAMES][HISTORY_NAME];
+    const char *list[NAMES];
+    for (unsigned i = 0; i < NAMES; i++)
+        list[i] = name_of(actor, i, names[i]);
+    history_put_many(actor->history, list, NAMES, some_size(&actor->dice), actor->there);
+}
+
 static void rename_something(struct actor *actor, unsigned which)
 {
     char name[HISTORY_NAME], to[HISTORY_NAME];
@@ -83,8 +92,10 @@ static void rename_something(struct actor *actor, unsigned which)
 static void file_step(struct actor *actor)
 {
     char name[HISTORY_NAME];
-    unsigned which = dice_throw(&actor->dice, NAMES), what = dice_throw(&actor->dice, 8);
-    if (what < 3 || !actor->there[which]) {
+    unsigned which = dice_throw(&actor->dice, NAMES), what = dice_throw(&actor->dice, 9);
+    if (what == 8) {
+        put_all(actor);
+    } else if (what < 3 || !actor->there[which]) {
         put_something(actor, which);
     } else if (what < 5) {
         upload_something(actor, which);

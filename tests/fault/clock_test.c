@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -100,10 +101,13 @@ static unsigned times_heard(const struct fileshare_id *id, struct heard *last)
 static int begin(void **state)
 {
     (void)state;
+    char path[96];
     struct fileshare_error error = {0};
     world_begin(&world);
     daemon_stop(&world.server, SIGTERM);
-    shift_begin(&shift, &world.server);
+    snprintf(path, sizeof path, "%s/shift", world.server.folder);
+    shift_begin(&shift, path);
+    world.server.environment = shift.environment;
     daemon_start(&world.server);
     dice = dice_of(world.seed, 1);
     session = world_session(&world, "clock", 60);
@@ -524,6 +528,32 @@ static void test_a_delivery_over_a_sleep(void **state)
     assert_int_equal(waiter.status, 0);
 }
 
+/* The client's own clocks: what it was told to wait counts while its machine sleeps, and no clock that is set does. */
+static void test_a_client_that_sleeps(void **state)
+{
+    (void)state;
+    char path[96];
+    struct program waiter;
+    struct shift own;
+    snprintf(path, sizeof path, "%s/client.shift", world.server.folder);
+    shift_begin(&own, path);
+    expect_counter("store.interests", 0);
+    setenv("FILESHARE_TEST_CLOCK", path, 1);
+    start_client(&waiter, "wait", "nobody comes", "--timeout", "1h");
+    unsetenv("FILESHARE_TEST_CLOCK");
+    expect_counter("store.interests", 1);
+    shift_set_wall(&own, SECONDS(YEAR));
+    assert_false(program_ends(&waiter, 500));
+    shift_set_wall(&own, -SECONDS(5 * YEAR));
+    assert_false(program_ends(&waiter, 500));
+    shift_pass(&own, SECONDS(HOUR - 120));
+    assert_false(program_ends(&waiter, 500));
+    shift_pass(&own, SECONDS(120));
+    assert_true(program_ends(&waiter, (int64_t)LATE_MS * slowness()));
+    assert_int_equal(WEXITSTATUS(waiter.status), 4);
+    shift_end(&own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +562,7 @@ int main(void)
         cmocka_unit_test(test_uploads_nobody_goes_on_with),
         cmocka_unit_test(test_versions_that_were_replaced),
         cmocka_unit_test(test_a_delivery_over_a_sleep),
+        cmocka_unit_test(test_a_client_that_sleeps),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -355,10 +355,13 @@ static void audit_round(void)
 static int begin(void **state)
 {
     (void)state;
+    char path[96];
     struct fileshare_error error = {0};
     world_begin(&race.world);
     daemon_stop(&race.world.server, SIGTERM);
-    shift_begin(&race.shift, &race.world.server);
+    snprintf(path, sizeof path, "%s/shift", race.world.server.folder);
+    shift_begin(&race.shift, path);
+    race.world.server.environment = race.shift.environment;
     daemon_start(&race.world.server);
     race.dice = dice_of(race.world.seed, 1);
     pthread_mutex_init(&race.lock, NULL);

@@ -10,11 +10,9 @@
 
 #include <cmocka.h>
 
-void shift_begin(struct shift *shift, struct daemon *server)
+void shift_begin(struct shift *shift, const char *path)
 {
-    char path[128];
     *shift = (struct shift){.environment = {shift->setting, NULL}};
-    snprintf(path, sizeof path, "%s/shift", server->folder);
     snprintf(shift->setting, sizeof shift->setting, "FILESHARE_TEST_CLOCK=%s", path);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
@@ -23,7 +21,6 @@ void shift_begin(struct shift *shift, struct daemon *server)
     assert_true(at != MAP_FAILED);
     close(fd);
     shift->at = at;
-    server->environment = shift->environment;
 }
 
 void shift_end(struct shift *shift)

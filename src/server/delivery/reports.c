@@ -11,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-/* A store that is in trouble is asked again for about ten seconds; then the claim's lease tells the rest. */
+/* A store that is in trouble is asked again for about ten seconds; then the batch is delivered once more. */
 enum { TRIES_MAX = 12, PAUSE_FIRST_MS = 10, PAUSE_LAST_MS = 2000 };
 
 enum outcome reports_init(struct reports *reports, struct store *store, unsigned limit, int wake,
@@ -109,8 +109,9 @@ static bool is_stopping(struct reports *reports)
 /* Whether the act is to be repeated, after a pause: the store could not, or does not know whether it did. */
 static bool again(struct reports *reports, enum outcome outcome, uint32_t tries)
 {
-    if ((outcome != OUTCOME_UNAVAILABLE && outcome != OUTCOME_UNKNOWN) || tries == TRIES_MAX ||
-        is_stopping(reports))
+    bool passes = outcome == OUTCOME_UNAVAILABLE || outcome == OUTCOME_UNKNOWN ||
+                  outcome == OUTCOME_NOSPACE || outcome == OUTCOME_NOMEM;
+    if (!passes || tries == TRIES_MAX || is_stopping(reports))
         return false;
     uint32_t ms = backoff_after(PAUSE_FIRST_MS, PAUSE_LAST_MS, tries);
     const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -152,6 +153,9 @@ static void acknowledge(struct reports *reports, const struct flight *flight,
                                                      result->acknowledged, &why);
     while (again(reports, outcome, tries++));
     reports_complain(outcome, &why);
+    /* Whoever showed them acknowledges them again; the claim's lease would be a long time. */
+    if (outcome != OUTCOME_OK)
+        reports_retry(reports, &flight->mailbox, flight->token, reports_pause(reports, flight->attempts));
 }
 
 static void report(struct reports *reports, const struct flight *flight, const struct sender_result *result)

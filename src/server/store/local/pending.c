@@ -118,5 +118,6 @@ enum outcome local_pending_retry(struct store *store, const struct id *secret, u
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
     due_retry(&local->due, mailbox.row, token, clock_elapsed(local->clock) + (int64_t)milliseconds * 1000000);
+    local_wake(local); /* it may be due before anything else */
     return OUTCOME_OK;
 }

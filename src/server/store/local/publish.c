@@ -212,6 +212,7 @@ static enum outcome upload_content(struct local *local, struct upload *upload, u
         return OUTCOME_OK;
     enum outcome outcome = blob_flush(upload->fd, held, why);
     upload->broken = outcome != OUTCOME_OK; /* after a failed sync nobody knows what the disk has */
+    upload->moved |= outcome == OUTCOME_OK;
     if (outcome == OUTCOME_OK)
         outcome = blob_settle(&local->blobs, &upload->claim.blob, why);
     upload->settled = outcome == OUTCOME_OK;

@@ -155,10 +155,11 @@ static void put_release(struct local *local, struct putting *putting)
     if (!has_blob(putting))
         return;
     /* UNKNOWN: a row may name it; the sweep finds out. */
-    if (outcome != OUTCOME_UNKNOWN && (outcome != OUTCOME_OK || putting->repeated)) {
-        enum outcome removed = blob_remove(&local->blobs, BLOB_WHOLE, &putting->claim.blob, NULL);
-        (void)removed; /* else the sweep's work */
-    }
+    bool left = outcome == OUTCOME_UNKNOWN;
+    if (!left && (outcome != OUTCOME_OK || putting->repeated))
+        left = blob_remove(&local->blobs, BLOB_WHOLE, &putting->claim.blob, NULL) != OUTCOME_OK;
+    if (left)
+        sweep_leftovers(&local->sweeping); /* before the sweep may find it */
     blob_release(&local->blobs, &putting->claim);
 }
 

@@ -19,6 +19,14 @@ enum {
 
 #define A_DAY (86400 * (int64_t)CLOCK_SECOND)
 
+/* Between two looks for orphans. */
+#define ORPHANS_AGAIN (10 * (int64_t)CLOCK_SECOND)
+
+void sweep_leftovers(struct sweeping *sweeping)
+{
+    atomic_store(&sweeping->leftovers, true);
+}
+
 /* ---- interests whose time is over ---- */
 
 struct expiring {
@@ -206,6 +214,8 @@ static enum outcome sweep_kept(struct local *local, struct store_sweep *out, boo
     out->blobs += ending.count;
     for (size_t i = 0; i < ending.blob_count && outcome == OUTCOME_OK; i++)
         outcome = blob_remove(&local->blobs, BLOB_WHOLE, &ending.blobs[i], why);
+    if (outcome != OUTCOME_OK && ending.blob_count > 0)
+        sweep_leftovers(&local->sweeping);
     return outcome;
 }
 
@@ -303,13 +313,29 @@ static enum outcome tidy_events(struct local *local, struct database *db, struct
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
+/*
+ * A commit that failed may stand in the log all the same, with rows that name its content: the next open would
+ * find it. Something that is written after it, and synced, takes its place there; only then is that content an
+ * orphan.
+ */
+static enum outcome write_over(struct local *local, struct database *db, struct failure *why)
+{
+    struct sweeping *sweeping = &local->sweeping;
+    sweeping->leftovers_noted |= atomic_exchange(&sweeping->leftovers, false);
+    if (!sweeping->leftovers_noted)
+        return OUTCOME_OK;
+    scoped_query struct query q = query_on(db, "UPDATE store SET files = files");
+    return query_run(&q, why);
+}
+
 static enum outcome tidy_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     struct tidying *tidying = argument;
     int64_t now = timeline_now(&local->time);
     uint64_t answers = 0;
-    enum outcome outcome = answers_sweep(db, now - timeline_seconds(STORE_ANSWER_SECONDS), ROW_BATCH,
-                                         &answers, why);
+    enum outcome outcome = write_over(local, db, why);
+    if (outcome == OUTCOME_OK)
+        outcome = answers_sweep(db, now - timeline_seconds(STORE_ANSWER_SECONDS), ROW_BATCH, &answers, why);
     tidying->out->answers += answers;
     tidying->left |= answers == ROW_BATCH;
     if (outcome == OUTCOME_OK)
@@ -346,7 +372,8 @@ static enum outcome sweep_shard(struct local *local, unsigned shard, unsigned *l
         bool named = blob_is_claimed(&local->blobs, &blob);
         if (!named)
             outcome = sweep_blob_is_named(reader.db, &blob, &named, why);
-        if (outcome != OUTCOME_OK || named)
+        /* With new leftovers nothing goes that a commit in doubt may name (write_over). */
+        if (outcome != OUTCOME_OK || named || atomic_load(&local->sweeping.leftovers))
             continue;
         outcome = blob_remove(&local->blobs, BLOB_WHOLE, &blob, why);
         out->blobs += outcome == OUTCOME_OK;
@@ -360,17 +387,26 @@ static enum outcome sweep_orphans(struct local *local, struct store_sweep *out, 
 {
     struct sweeping *sweeping = &local->sweeping;
     int64_t now = timeline_now(&local->time);
+    if (sweeping->shard == BLOB_SHARDS && sweeping->leftovers_noted && now >= sweeping->orphans_again_at) {
+        sweeping->leftovers_noted = false;
+        sweeping->orphans_next_at = now;
+    }
+    enum outcome outcome = OUTCOME_OK;
     if (sweeping->shard == BLOB_SHARDS && now < sweeping->orphans_next_at)
         return OUTCOME_OK;
-    if (sweeping->shard == BLOB_SHARDS)
+    if (sweeping->shard == BLOB_SHARDS) {
         sweeping->shard = 0;
-    enum outcome outcome = OUTCOME_OK;
+        outcome = uploads_sweep_strays(local, why);
+    }
     unsigned looks = 0;
     while (outcome == OUTCOME_OK && sweeping->shard < BLOB_SHARDS && looks < ROW_BATCH) {
         outcome = sweep_shard(local, sweeping->shard, &looks, out, why);
         sweeping->shard += outcome == OUTCOME_OK;
     }
     sweeping->orphans_next_at = now + A_DAY;
+    sweeping->orphans_again_at = now + ORPHANS_AGAIN;
+    if (outcome != OUTCOME_OK)
+        sweep_leftovers(sweeping);
     *left |= sweeping->shard < BLOB_SHARDS;
     return outcome;
 }

@@ -4,7 +4,8 @@
  * Each call does a bounded piece of everything: expires interests, drops idle
  * uploads, versions that nobody reads any more, old answers and events, empty
  * mailboxes, and looks through some folders of blobs for those that no row names
- * (all folders once after an open, then once a day). One call at a time.
+ * (all folders once after an open, then once a day; soon, when an act that failed
+ * may have left some). One call at a time.
  */
 #pragma once
 
@@ -12,12 +13,22 @@
 #include "server/store/store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct sweeping {
-    pthread_mutex_t mutex;   /* held for a whole call: before all other locks */
-    unsigned shard;          /* next folder to look through */
-    int64_t orphans_next_at; /* store time of the next pass, once one is through */
+    pthread_mutex_t mutex;    /* held for a whole call: before all other locks */
+    unsigned shard;           /* next folder to look through */
+    int64_t orphans_next_at;  /* store time of the next pass, once one is through, */
+    int64_t orphans_again_at; /* and of the soonest, if there are leftovers */
+    bool leftovers_noted;     /* as of `leftovers`, and something was committed since */
+    atomic_bool leftovers;    /* set by anybody, without the mutex: sweep_leftovers */
 };
+
+/*
+ * An act failed whose content nobody names, or which a commit in doubt names: the orphans are looked for soon, but not before
+ * something was committed after it. Any thread, before the content's claim is released.
+ */
+void sweep_leftovers(struct sweeping *sweeping);
 
 /* Whether a row names the blob. */
 must_check enum outcome sweep_blob_is_named(struct database *db, const struct id *blob, bool *named,

@@ -125,10 +125,10 @@ void upload_end(struct local *local, struct upload *upload)
     upload->dead = true;
     uploads_remove(&local->uploads, upload);
     upload_close(&local->uploads, upload);
-    if (!upload->settled) {
-        enum outcome outcome = blob_remove(&local->blobs, BLOB_INCOMING, &upload->claim.blob, NULL);
-        (void)outcome; /* what is left in incoming/ goes at the next start */
-    }
+    bool left = !upload->settled &&
+                blob_remove(&local->blobs, BLOB_INCOMING, &upload->claim.blob, NULL) != OUTCOME_OK;
+    if (left)
+        sweep_leftovers(&local->sweeping);
     blob_release(&local->blobs, &upload->claim);
     upload_give(local, upload); /* the table's */
 }
@@ -139,6 +139,8 @@ enum outcome upload_drop(struct local *local, struct upload *upload, struct fail
         return OUTCOME_OK;
     struct upload_row row = {.upload = upload};
     enum outcome outcome = writer_do(&local->writer, row_delete, &row, why);
+    if (upload->moved)
+        sweep_leftovers(&local->sweeping);
     if (outcome == OUTCOME_OK)
         upload_end(local, upload);
     return outcome;
@@ -171,6 +173,8 @@ enum outcome upload_ready(struct local *local, struct upload *upload, struct fai
     if (upload->fd < 0) {
         enum blob_place place = upload->settled ? BLOB_WHOLE : BLOB_INCOMING;
         enum outcome outcome = blob_open(&local->blobs, place, &upload->claim.blob, true, &upload->fd, why);
+        if (outcome == OUTCOME_ABSENT && upload->moved)
+            outcome = blob_open(&local->blobs, BLOB_WHOLE, &upload->claim.blob, true, &upload->fd, why);
         if (outcome != OUTCOME_OK)
             return outcome == OUTCOME_ABSENT ? OUTCOME_UNAVAILABLE : outcome;
         uploads_opened(&local->uploads, upload);
@@ -502,8 +506,7 @@ static enum outcome recover_forget(struct database *db, const struct id *upload,
     return query_run(&q, why);
 }
 
-/* Files in incoming/ that no upload names: of uploads that ended, or never were begun. */
-static enum outcome recover_strays(struct local *local, struct failure *why)
+enum outcome uploads_sweep_strays(struct local *local, struct failure *why)
 {
     scoped_walk DIR *walk = NULL;
     enum outcome outcome = blob_walk(&local->blobs, BLOB_INCOMING, 0, &walk, why);
@@ -539,5 +542,5 @@ enum outcome uploads_recover(struct local *local, struct database *db, struct fa
         if (lost && outcome == OUTCOME_OK)
             outcome = recover_forget(db, &after, why);
     }
-    return outcome == OUTCOME_ABSENT ? recover_strays(local, why) : outcome;
+    return outcome == OUTCOME_ABSENT ? uploads_sweep_strays(local, why) : outcome;
 }

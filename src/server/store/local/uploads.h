@@ -57,6 +57,7 @@ struct upload {
     pthread_mutex_t mutex; /* guards what follows; held for the length of a call */
     bool dead;
     bool settled;
+    bool moved;            /* it was to be settled: its file may be among the blobs */
     bool broken;           /* the disk refused a sync: what is held cannot be trusted */
     int fd;                /* -1: not open */
     struct digest *digest; /* of [0, held); NULL until it is needed */
@@ -78,6 +79,8 @@ struct database;
 void uploads_init(struct uploads *uploads);
 /* Takes up what an earlier run left: rows with their files; files without rows are removed. */
 must_check enum outcome uploads_recover(struct local *local, struct database *db, struct failure *why);
+/* Removes files in incoming/ that no upload names: of uploads that ended, or never were begun. */
+must_check enum outcome uploads_sweep_strays(struct local *local, struct failure *why);
 /* Before the writer stops: every upload's bytes are synced and its row says so, as far as that works. */
 void uploads_park(struct local *local);
 void uploads_fini(struct local *local);

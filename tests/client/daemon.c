@@ -44,6 +44,7 @@ static void run(const struct daemon *daemon)
     char program[512], store[128], path[128], addresses[128], port[16];
     const char *build = getenv("FILESHARE_BUILD");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0); /* Ctrl-C is for the test: it stops what it started */
     snprintf(program, sizeof program, "%s/fileshared", build ? build : ".");
     snprintf(store, sizeof store, "%s/store", daemon->folder);
     snprintf(path, sizeof path, "%s/socket", daemon->folder);
@@ -56,14 +57,14 @@ static void run(const struct daemon *daemon)
     dup2(fd, 2);
     for (const char *const *at = daemon->environment; at && *at; at++)
         putenv((char *)(uintptr_t)*at);
-    const char *const usual[] = {program,          "--store", store,          "--socket", path,
-                                 "--address-file", addresses, "--port",       port,       "--no-rpcbind",
-                                 "--retry-first",  "1",       "--retry-last", "1"};
+    const char *const usual[] = {program,   "--store",     store, "--socket",      path, "--address-file",
+                                 addresses, "--port",      port,  "--retry-first", "1",  "--retry-last",
+                                 "1",       "--no-rpcbind"};
     const char *words[16 + 2 * OPTIONS_MAX] = {NULL};
     size_t count = 0;
     for (size_t i = 0; i < OPTIONS_MAX && daemon->launcher && daemon->launcher[i]; i++)
         words[count++] = daemon->launcher[i];
-    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+    for (size_t i = 0; i < sizeof usual / sizeof usual[0] - daemon->rpcbind; i++)
         words[count++] = usual[i];
     for (size_t i = 0; i < OPTIONS_MAX && daemon->options && daemon->options[i]; i++)
         words[count++] = daemon->options[i];

@@ -22,6 +22,7 @@ struct daemon {
     const char *const *environment; /* "NAME=value" ... NULL: more of it for the next start; NULL: nothing */
     const char *const *options;     /* more of them, likewise */
     const char *const *launcher;    /* words before the program's own, likewise */
+    bool rpcbind;                   /* it registers with rpcbind; in a network of the test's own alone */
     int status; /* how the last one ended, as of waitpid; set by daemon_stop and daemon_await */
 };
 

@@ -46,8 +46,12 @@ static bool publish(struct listener *listener, const char *name, struct fileshar
 {
     struct fileshare_error error = {0};
     unsigned serial = 4000000000U - listener->number * 100000000 - listener->serial;
-    if (world_put(listener->world, listener->session, name, 1 + dice_throw(&listener->dice, 20000), serial,
-                  false, out, &error) == FILESHARE_OK) {
+    size_t size = 1 + dice_throw(&listener->dice, 20000);
+    enum fileshare_status status;
+    do
+        status = world_put(listener->world, listener->session, name, size, serial, false, out, &error);
+    while (world_refused(listener->world, status));
+    if (status == FILESHARE_OK) {
         listener->world->acts++;
         return true;
     }
@@ -65,7 +69,10 @@ static void cancel(struct listener *listener, const struct fileshare_id *id,
 {
     enum fileshare_interest_state state = FILESHARE_NEVER;
     struct fileshare_error error = {0};
-    enum fileshare_status status = fileshare_cancel(listener->session, id, NULL, keep_state, &state, &error);
+    enum fileshare_status status;
+    do
+        status = fileshare_cancel(listener->session, id, NULL, keep_state, &state, &error);
+    while (world_refused(listener->world, status));
     listener->world->acts += status == FILESHARE_OK;
     if (status != FILESHARE_OK || state != wanted)
         world_wrong(listener->world, "listener %u: cancel answers %d, state %d instead of %d: %s",
@@ -76,7 +83,10 @@ static void renew(struct listener *listener, const struct fileshare_id *id)
 {
     struct fileshare_error error = {0};
     uint32_t left;
-    enum fileshare_status status = fileshare_renew(listener->session, id, INTEREST_SECONDS, &left, &error);
+    enum fileshare_status status;
+    do
+        status = fileshare_renew(listener->session, id, INTEREST_SECONDS, &left, &error);
+    while (world_refused(listener->world, status));
     listener->world->acts += status == FILESHARE_OK;
     if (status != FILESHARE_OK)
         world_wrong(listener->world, "listener %u: renew answers %d: %s", listener->number, status,
@@ -90,8 +100,11 @@ static bool register_in(struct listener *listener, const char *name, uint32_t se
     struct fileshare_error error = {0};
     struct fileshare_registered registered = {0};
     struct fileshare_register what = {.pattern = name, .seconds = seconds};
-    if (fileshare_interest(listener->session, &what, NULL, NULL, &registered, &error) != FILESHARE_OK ||
-        !registered.registered) {
+    enum fileshare_status status;
+    do
+        status = fileshare_interest(listener->session, &what, NULL, NULL, &registered, &error);
+    while (world_refused(listener->world, status));
+    if (status != FILESHARE_OK || !registered.registered) {
         world_wrong(listener->world, "listener %u: interest in %s: %s", listener->number, name, error.text);
         return false;
     }
@@ -109,17 +122,27 @@ static void let_run_out(struct listener *listener)
         owe(listener, OWED_UNMET, &id, &none);
 }
 
+static void clear(struct listener *listener, const char *name)
+{
+    struct fileshare_error error = {0};
+    enum fileshare_status status;
+    do
+        status = fileshare_remove(listener->session, name, NULL, &error);
+    while (world_refused(listener->world, status));
+    if (status != FILESHARE_OK)
+        world_wrong(listener->world, "remove of %s: %s", name, error.text);
+}
+
 /* A name that nobody has: its interest, its arrival, and a cancel before, after or not at all. */
 static void meet(struct listener *listener)
 {
     char name[32];
-    struct fileshare_error error = {0};
     struct fileshare_id id;
     struct fileshare_entry entry;
     unsigned kind = dice_throw(&listener->dice, 6);
     snprintf(name, sizeof name, "n%u/%02u", listener->number, listener->serial++ % NAMES);
-    if (listener->serial > NAMES && fileshare_remove(listener->session, name, NULL, &error) != FILESHARE_OK)
-        world_wrong(listener->world, "remove of %s: %s", name, error.text);
+    if (listener->serial > NAMES)
+        clear(listener, name);
     if (!register_in(listener, name, INTEREST_SECONDS, &id))
         return;
     if (kind == 0)

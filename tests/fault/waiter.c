@@ -21,8 +21,12 @@ static void *bring(void *argument)
     struct waiter *waiter = argument;
     struct fileshare_error error = {0};
     usleep(waiter->delay);
-    if (world_put(waiter->world, waiter->bringer, waiter->name, 100 + waiter->delay, waiter->serial, false,
-                  &waiter->brought, &error) != FILESHARE_OK)
+    enum fileshare_status status;
+    do
+        status = world_put(waiter->world, waiter->bringer, waiter->name, 100 + waiter->delay, waiter->serial,
+                           false, &waiter->brought, &error);
+    while (world_refused(waiter->world, status));
+    if (status != FILESHARE_OK)
         world_wrong(waiter->world, "put of %s: %s", waiter->name, error.text);
     waiter->world->acts++;
     return NULL;
@@ -48,7 +52,10 @@ static void act(struct waiter *waiter)
     };
     if (pthread_create(&bringer, NULL, bring, waiter) != 0)
         abort();
-    enum fileshare_status status = fileshare_wait(waiter->session, &wait, &met, &error);
+    enum fileshare_status status;
+    do
+        status = fileshare_wait(waiter->session, &wait, &met, &error);
+    while (world_refused(waiter->world, status));
     pthread_join(bringer, NULL);
     if (status != FILESHARE_OK)
         world_wrong(waiter->world, "the wait for %s ended with %d: %s", waiter->name, status, error.text);
@@ -57,7 +64,10 @@ static void act(struct waiter *waiter)
     else if (memcmp(&waiter->heard_entry.version, &waiter->brought.version, sizeof waiter->brought.version) !=
              0)
         world_wrong(waiter->world, "of %s another version was told than was brought", waiter->name);
-    if (fileshare_remove(waiter->session, waiter->name, NULL, &error) != FILESHARE_OK)
+    do
+        status = fileshare_remove(waiter->session, waiter->name, NULL, &error);
+    while (world_refused(waiter->world, status));
+    if (status != FILESHARE_OK)
         world_wrong(waiter->world, "remove of %s: %s", waiter->name, error.text);
 }
 

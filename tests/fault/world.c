@@ -36,7 +36,7 @@ unsigned world_seconds(unsigned otherwise)
     return text && atoi(text) > 0 ? (unsigned)atoi(text) : otherwise;
 }
 
-void world_begin(struct world *world)
+void world_prepare(struct world *world, const char *parent)
 {
     const char *text = getenv("FILESHARE_FAULT_SEED");
     *world = (struct world){.seed = text ? strtoull(text, NULL, 10) : (uint64_t)time(NULL)};
@@ -46,7 +46,12 @@ void world_begin(struct world *world)
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&world->gate, &attributes);
     pthread_rwlockattr_destroy(&attributes);
-    daemon_prepare(&world->server, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    daemon_prepare(&world->server, parent);
+}
+
+void world_begin(struct world *world)
+{
+    world_prepare(world, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     daemon_start(&world->server);
 }
 
@@ -82,6 +87,16 @@ void world_wrong(struct world *world, const char *format, ...)
     fprintf(stderr, "WRONG after %lu kills: %s\n", world->kills, line);
 }
 
+bool world_refused(struct world *world, enum fileshare_status status)
+{
+    enum { AGAIN_US = 5000 };
+    if (status != FILESHARE_NOSPACE || !world->disk_fails)
+        return false;
+    world->refusals++;
+    usleep(AGAIN_US);
+    return true;
+}
+
 struct fileshare *world_session_by(struct world *world, const char *address, const char *who,
                                    unsigned retry_seconds)
 {
@@ -103,7 +118,7 @@ struct fileshare *world_session_by(struct world *world, const char *address, con
 
 struct fileshare *world_session(struct world *world, const char *who, unsigned retry_seconds)
 {
-    return world_session_by(world, world->server.tcp, who, retry_seconds);
+    return world_session_by(world, world->way ? world->way : world->server.tcp, who, retry_seconds);
 }
 
 /* A file of memory alone, at its start. */

@@ -33,6 +33,9 @@ struct world {
     atomic_bool stopping;
     atomic_uint wrong;                        /* how many; the first ones are printed */
     atomic_ulong kills, acts, doubts, events; /* doubts: acts whose client gave up before it was told */
+    atomic_ulong refusals;  /* acts that were refused for a disk without space, and repeated */
+    atomic_bool disk_fails; /* the test makes it: such a refusal is no wonder */
+    const char *way;        /* where sessions connect to; NULL: straight to the server */
 };
 
 /* Takes FILESHARE_FAULT_SEED or one of the clock's, and prints it. The server is started. */
@@ -42,11 +45,20 @@ void world_end(struct world *world);
 /* FILESHARE_FAULT_SECONDS, or so many. */
 unsigned world_seconds(unsigned otherwise);
 
+/* The same, but the server is not started yet: its environment and options are the caller's to set. */
+void world_prepare(struct world *world, const char *parent);
+
 /* False once the actors are to end; else world_leave gives the gate back. */
 bool world_enter(struct world *world);
 void world_leave(struct world *world);
 
 void world_wrong(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * Whether the act was refused for want of space, by a disk that is made to fail: then nothing was done,
+ * and it is to be done again, as a new act.
+ */
+bool world_refused(struct world *world, enum fileshare_status status);
 
 /* A session of an actor whose mailboxes are its own; NULL was written down. */
 struct fileshare *world_session(struct world *world, const char *who, unsigned retry_seconds);

@@ -74,8 +74,10 @@ static void put(struct writer *writer, struct fileshare *session, unsigned slot)
     size_t size = some_size(writer, &old);
     unsigned serial = writer->number * 100000000 + ++writer->serial;
     bool replace = old.there && dice_throw(&writer->dice, 8) != 0;
-    enum fileshare_status status = world_put(writer->world, session, name, size, serial, replace, &entry,
-                                             &error);
+    enum fileshare_status status;
+    do
+        status = world_put(writer->world, session, name, size, serial, replace, &entry, &error);
+    while (world_refused(writer->world, status));
     if (old.there && !replace) {
         if (status != FILESHARE_EXISTS && !is_doubt(writer, session, status))
             world_wrong(writer->world, "put of %s over what is there answers %d: %s", name, status,
@@ -102,7 +104,10 @@ static void drop(struct writer *writer, struct fileshare *session, unsigned slot
     struct fileshare_error error = {0};
     char name[32];
     name_of(writer, slot, name);
-    enum fileshare_status status = fileshare_remove(session, name, NULL, &error);
+    enum fileshare_status status;
+    do
+        status = fileshare_remove(session, name, NULL, &error);
+    while (world_refused(writer->world, status));
     *held = (struct held){0};
     if (status == FILESHARE_OK) {
         writer->world->acts++;
@@ -125,7 +130,10 @@ static void rename_to(struct writer *writer, struct fileshare *session, unsigned
     char source_name[32], target_name[32];
     name_of(writer, slot, source_name);
     name_of(writer, target, target_name);
-    enum fileshare_status status = fileshare_rename(session, source_name, target_name, true, &entry, &error);
+    enum fileshare_status status;
+    do
+        status = fileshare_rename(session, source_name, target_name, true, &entry, &error);
+    while (world_refused(writer->world, status));
     if (status == FILESHARE_OK) {
         *from = (struct held){0};
         *to = (struct held){.there = true, .entry = entry};
@@ -179,7 +187,8 @@ void writer_begin(struct writer *writer, struct world *world, unsigned number)
     snprintf(who, sizeof who, "writer%u", number);
     *writer = (struct writer){.world = world, .number = number, .dice = dice_of(world->seed, number)};
     writer->patient = world_session(world, who, PATIENCE_SECONDS);
-    writer->impatient = world_session(world, who, 0);
+    /* Straight to the server: behind a relay, what was given up could still arrive there after the look. */
+    writer->impatient = world_session_by(world, world->server.tcp, who, 0);
     if (!writer->patient || !writer->impatient ||
         pthread_create(&writer->thread, NULL, writer_run, writer) != 0)
         abort();

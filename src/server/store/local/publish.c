@@ -248,6 +248,8 @@ static enum outcome publish_upload(struct local *local, struct upload *upload,
             outcome = writer_do(&local->writer, publish_run, publishing, why);
         FAULT_POINT("publish-committed");
     }
+    if (outcome == OUTCOME_OK && publishing->repeated && upload->settled)
+        sweep_leftovers(&local->sweeping); /* its content was not wanted */
     if (outcome == OUTCOME_OK)
         upload_end(local, upload);
     if (upload->broken && upload_drop(local, upload, NULL) != OUTCOME_OK)

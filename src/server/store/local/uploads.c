@@ -139,7 +139,7 @@ enum outcome upload_drop(struct local *local, struct upload *upload, struct fail
         return OUTCOME_OK;
     struct upload_row row = {.upload = upload};
     enum outcome outcome = writer_do(&local->writer, row_delete, &row, why);
-    if (upload->moved)
+    if (upload->moved || upload->settled)
         sweep_leftovers(&local->sweeping);
     if (outcome == OUTCOME_OK)
         upload_end(local, upload);

@@ -139,6 +139,8 @@ void daemon_stop(struct daemon *daemon, int signal)
 {
     int status = 0;
     int64_t until = milliseconds() + (int64_t)STOP_MS * slowness();
+    if (daemon->pid == 0)
+        return; /* it did not start; 0 would be all of us */
     kill(daemon->pid, signal);
     kill(daemon->pid, SIGCONT);
     while (waitpid(daemon->pid, &status, WNOHANG) == 0) {

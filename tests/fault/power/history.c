@@ -359,7 +359,7 @@ void history_put_many(struct history *history, const char *const *names, size_t 
 {
     enum { MOST = 16 };
     struct failure why = {0};
-    struct store_put puts[MOST];
+    struct store_put puts[MOST] = {0};
     struct store_put_answer *answers = calloc(count, sizeof *answers);
     struct deed *deeds[MOST];
     bool left = false;

@@ -245,9 +245,9 @@ static bool path_at(const struct trace *trace, const struct argument *folder, co
 {
     char path[1100];
     if (!folder || text->path[0] == '/')
-        snprintf(path, sizeof path, "%s", text->path);
+        snprintf(path, sizeof path, "%.500s", text->path);
     else
-        snprintf(path, sizeof path, "%s/%s", folder->path, text->path);
+        snprintf(path, sizeof path, "%.500s/%.500s", folder->path, text->path);
     size_t size = strlen(path);
     if (size > 3 && strcmp(path + size - 3, "/..") == 0)
         return false;
@@ -270,7 +270,7 @@ static struct trace_stream *stream_of(struct trace *trace, const char *socket, b
         abort();
     struct trace_stream *stream = &trace->streams[trace->stream_count++];
     *stream = (struct trace_stream){.outgoing = outgoing};
-    snprintf(stream->socket, sizeof stream->socket, "%s", socket);
+    snprintf(stream->socket, sizeof stream->socket, "%.47s", socket);
     return stream;
 }
 
@@ -379,7 +379,9 @@ static void two_names(struct trace *trace, const char *from, const char *to, boo
         struct trace_name *name = &trace->names[i];
         if (strncmp(name->path, from, size) != 0 || name->path[size] != '/')
             continue;
-        snprintf(path, sizeof path, "%s%.100s", to, name->path + size);
+        if (strlen(to) + strlen(name->path + size) >= sizeof path)
+            abort();
+        strcpy(stpcpy(path, to), name->path + size);
         memcpy(name->path, path, sizeof path);
     }
 }

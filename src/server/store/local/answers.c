@@ -55,14 +55,21 @@ enum outcome answers_find(struct database *db, const struct answer_key *key, str
     return OUTCOME_OK;
 }
 
-enum outcome answers_principal(struct database *db, const char *name, int64_t *out, struct failure *why)
+struct payer {
+    int64_t row;
+    int64_t answers; /* kept of theirs */
+};
+
+static enum outcome payer_find(struct database *db, const char *name, struct payer *out, struct failure *why)
 {
     {
-        scoped_query struct query q = query_on(db, "SELECT id FROM principal WHERE name = ?");
+        scoped_query struct query q = query_on(db, "SELECT id, answers FROM principal WHERE name = ?");
         bind_text(&q, name);
         enum outcome outcome = query_row(&q, why);
-        if (outcome == OUTCOME_OK)
-            *out = column_int(&q);
+        if (outcome == OUTCOME_OK) {
+            out->row = column_int(&q);
+            out->answers = column_int(&q);
+        }
         if (outcome != OUTCOME_ABSENT)
             return outcome;
     }
@@ -70,17 +77,29 @@ enum outcome answers_principal(struct database *db, const char *name, int64_t *o
     bind_text(&q, name);
     enum outcome outcome = query_run(&q, why);
     if (outcome == OUTCOME_OK)
-        *out = database_last_row(db);
+        *out = (struct payer){.row = database_last_row(db)};
+    return outcome;
+}
+
+enum outcome answers_principal(struct database *db, const char *name, int64_t *out, struct failure *why)
+{
+    struct payer payer;
+    enum outcome outcome = payer_find(db, name, &payer, why);
+    if (outcome == OUTCOME_OK)
+        *out = payer.row;
     return outcome;
 }
 
 /* Room for one more: the oldest of a principal go. */
-static enum outcome answers_bound(struct database *db, int64_t principal, uint32_t limit, struct failure *why)
+static enum outcome answers_bound(struct database *db, const struct payer *payer, uint32_t limit,
+                                  struct failure *why)
 {
+    if (payer->answers < limit)
+        return OUTCOME_OK;
     scoped_query struct query q = query_on(
         db, "DELETE FROM answer WHERE seq IN (SELECT seq FROM answer WHERE principal = ?1 ORDER BY seq"
             " LIMIT max(0, (SELECT answers FROM principal WHERE id = ?1) - ?2 + 1))");
-    bind_int(&q, principal);
+    bind_int(&q, payer->row);
     bind_int(&q, limit);
     return query_run(&q, why);
 }
@@ -88,6 +107,8 @@ static enum outcome answers_bound(struct database *db, int64_t principal, uint32
 /* Principals can be many: the oldest answers of all go when there are too many of them. `newest` is the last row. */
 static enum outcome answers_bound_all(struct database *db, int64_t newest, struct failure *why)
 {
+    if (newest <= ANSWERS_MAX)
+        return OUTCOME_OK;
     scoped_query struct query q = query_on(db, "DELETE FROM answer WHERE seq <= ?");
     bind_int(&q, newest - ANSWERS_MAX);
     return query_run(&q, why);
@@ -98,17 +119,17 @@ enum outcome answers_keep(struct database *db, const struct answer_key *key, int
 {
     if (body->failed)
         return failure_set(why, OUTCOME_NOMEM, "no memory to keep an answer");
-    int64_t principal = 0;
-    enum outcome outcome = answers_principal(db, key->caller->principal, &principal, why);
+    struct payer payer = {0};
+    enum outcome outcome = payer_find(db, key->caller->principal, &payer, why);
     if (outcome == OUTCOME_OK)
-        outcome = answers_bound(db, principal, limit, why);
+        outcome = answers_bound(db, &payer, limit, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     {
         scoped_query struct query q = query_on(
             db, "INSERT INTO answer (id, principal, act, arguments, done, body) VALUES (?, ?, ?, ?, ?, ?)");
         bind_id(&q, key->id);
-        bind_int(&q, principal);
+        bind_int(&q, payer.row);
         bind_int(&q, key->act);
         bind_digest(&q, &key->arguments.digest);
         bind_int(&q, now);

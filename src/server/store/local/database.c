@@ -1,5 +1,6 @@
 #include "server/store/local/database.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,8 +84,16 @@ static enum outcome database_settings(struct database *db, struct failure *why)
                             why);
 }
 
+/* Nobody asks SQLite how much memory it has, and counting it takes a lock for every piece. */
+static void count_no_memory(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 enum outcome database_open(const char *path, bool make, struct database **out, struct failure *why)
 {
+    static pthread_once_t configured = PTHREAD_ONCE_INIT;
+    pthread_once(&configured, count_no_memory);
     struct database *db = calloc(1, sizeof *db);
     if (!db)
         return failure_set(why, OUTCOME_NOMEM, "database: no memory");

@@ -43,8 +43,8 @@ enum outcome publish_retire(struct local *local, struct database *db, const char
         bind_int(&q, reads_keep_until(local));
         bind_text(&q, name);
         enum outcome outcome = query_run(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
+        if (outcome != OUTCOME_OK || database_changed(db) == 0)
+            return outcome; /* nothing has that name */
     }
     scoped_query struct query q = query_on(db, "DELETE FROM entry WHERE name = ?");
     bind_text(&q, name);

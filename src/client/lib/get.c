@@ -96,7 +96,7 @@ static enum outcome fill(const struct partial *partial, struct download *downloa
                          struct fileshare_entry *out, struct failure *why)
 {
     struct fileshare_entry entry;
-    if (partial_look(partial) > 0) {
+    if (partial_look(partial, &download->session->clean)) {
         enum outcome outcome = look_at_kept(partial, download, &entry, why);
         if (outcome != OUTCOME_OK)
             return outcome;
@@ -107,12 +107,14 @@ static enum outcome fill(const struct partial *partial, struct download *downloa
 static void keep(struct partial *partial, const struct download *download)
 {
     uint64_t held = 0;
-    if (partial_stay(partial, &held))
-        session_tell(download->session, &(struct fileshare_incident){.kind = FILESHARE_KEPT,
-                                                                     .name = download->name,
-                                                                     .text = "",
-                                                                     .moved = held,
-                                                                     .total = partial->size});
+    if (!partial_stay(partial, &held))
+        return;
+    download->session->clean = (struct partial_clean){.inode = 0};
+    session_tell(download->session, &(struct fileshare_incident){.kind = FILESHARE_KEPT,
+                                                                 .name = download->name,
+                                                                 .text = "",
+                                                                 .moved = held,
+                                                                 .total = partial->size});
 }
 
 /* `partial` was opened, and is closed by the caller. */

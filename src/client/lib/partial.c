@@ -116,36 +116,63 @@ static bool remove_unheld(const struct partial *partial, const char *name)
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && unlinkat(partial->folder_fd, name, 0) == 0;
 }
 
-/* Counts what earlier downloads left; with `spare` those of other versions go, and count if they went. */
-static unsigned walk_through(const struct partial *partial, const struct id *spare)
+/* What a walk through the folder does with the files that downloads left, of whatever target. */
+struct look {
+    const struct partial *partial;
+    const struct id *spare; /* not NULL: those of other versions go */
+    unsigned ours, others, removed;
+};
+
+static bool is_part(const char *name)
 {
-    scoped_fd int fd = openat(partial->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    scoped(close_walk) DIR *walk = fd >= 0 ? fdopendir(fd) : NULL;
-    unsigned count = 0;
-    struct dirent *entry;
-    if (!walk)
-        return 0;
-    take_fd(&fd);
-    for (unsigned looked = 0; looked < LOOK_MAX && (entry = readdir(walk)); looked++) {
-        struct id version;
-        if (!is_ours(partial, entry->d_name, &version))
-            continue;
-        if (!spare)
-            count++;
-        else if (!id_equal(&version, spare) && remove_unheld(partial, entry->d_name))
-            count++;
-    }
-    return count;
+    size_t size = strlen(name), tail = sizeof ".part" - 1;
+    return name[0] == '.' && size > tail && strcmp(name + size - tail, ".part") == 0;
 }
 
-unsigned partial_look(const struct partial *partial)
+static void look_at(struct look *look, const char *name)
 {
-    return partial->keep ? walk_through(partial, NULL) : 0;
+    struct id version;
+    if (!is_part(name))
+        return;
+    if (!is_ours(look->partial, name, &version)) {
+        look->others++;
+        return;
+    }
+    look->ours++;
+    if (look->spare && !id_equal(&version, look->spare))
+        look->removed += remove_unheld(look->partial, name);
+}
+
+static void walk_through(struct look *look)
+{
+    scoped_fd int fd = openat(look->partial->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    scoped(close_walk) DIR *walk = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+    if (!walk)
+        return; /* one that may be written, but not read */
+    take_fd(&fd);
+    for (unsigned looked = 0; looked < LOOK_MAX && (entry = readdir(walk)); looked++)
+        look_at(look, entry->d_name);
+}
+
+bool partial_look(const struct partial *partial, struct partial_clean *clean)
+{
+    struct look look = {.partial = partial};
+    struct stat folder;
+    if (!partial->keep || fstat(partial->folder_fd, &folder) != 0 ||
+        (folder.st_ino == clean->inode && folder.st_dev == clean->device))
+        return false;
+    walk_through(&look);
+    if (look.ours + look.others == 0)
+        *clean = (struct partial_clean){.device = folder.st_dev, .inode = folder.st_ino};
+    return look.ours > 0;
 }
 
 unsigned partial_clear(const struct partial *partial, const struct id *version)
 {
-    return walk_through(partial, version);
+    struct look look = {.partial = partial, .spare = version};
+    walk_through(&look);
+    return look.removed;
 }
 
 /* ---- the file ---- */
@@ -171,13 +198,36 @@ static void drop(struct partial *partial)
     partial->is_random = false;
 }
 
+static const int open_flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+
+/* A new one; -1 with errno. What it may show to others while it grows, it may show in the end. */
+static int make_new(struct partial *partial)
+{
+    struct stat status;
+    bool inherits = partial->was_there && S_ISREG(partial->before.st_mode);
+    int fd = openat(partial->folder_fd, partial->name, open_flags | O_CREAT | O_EXCL, inherits ? 0600 : 0666);
+    if (fd >= 0 && !inherits && fstat(fd, &status) == 0)
+        partial->mode = status.st_mode & 0777;
+    return fd;
+}
+
+/* One that is there; -1 with errno. */
+static int open_old(struct partial *partial)
+{
+    partial->mode = 0;
+    return openat(partial->folder_fd, partial->name, open_flags);
+}
+
 /* False if what stands under the name is not for us. */
 static bool take_kept(struct partial *partial, const struct id *version)
 {
     name_for(partial, version, partial->name);
     for (unsigned races = 0; races < RACES_MAX; races++) {
-        scoped_fd int fd = openat(partial->folder_fd, partial->name,
-                                  O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+        scoped_fd int fd = make_new(partial);
+        if (fd < 0 && errno == EEXIST)
+            fd = open_old(partial);
+        if (fd < 0 && errno == ENOENT)
+            continue;
         if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
             break;
         if (is_safe(partial, fd)) {
@@ -196,10 +246,11 @@ static enum outcome make_random(struct partial *partial, struct failure *why)
 {
     struct id id = id_random();
     name_for(partial, &id, partial->name);
-    partial->fd = openat(partial->folder_fd, partial->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (partial->fd < 0) {
+    partial->fd = make_new(partial);
+    if (partial->fd < 0 || fchmod(partial->fd, 0600) != 0) {
         int error = errno;
-        partial->name[0] = '\0';
+        if (partial->fd < 0)
+            partial->name[0] = '\0';
         return failure_system(why, OUTCOME_LOCAL, error, "cannot make a file in \"%s\"", partial->folder);
     }
     partial->is_random = true;
@@ -229,29 +280,32 @@ enum outcome partial_begin(struct partial *partial, const struct id *version, ui
 
 /* ---- its end ---- */
 
-/* The mode that a new file gets here: asked of one, since umask can't be read without setting it. */
+/* The mode that a new file gets here, for one of an earlier run: umask can't be read without setting it. */
 static mode_t usual_mode(const struct partial *partial)
 {
+    struct partial other = {.folder_fd = partial->folder_fd, .leaf = partial->leaf, .fd = -1};
     struct id id = id_random();
-    char name[NAME_MAX + 1];
-    struct stat status = {.st_mode = 0600};
-    name_for(partial, &id, name);
-    scoped_fd int fd = openat(partial->folder_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
+    name_for(partial, &id, other.name);
+    other.fd = make_new(&other);
+    if (other.fd < 0)
         return 0600;
-    if (fstat(fd, &status) != 0)
-        status.st_mode = 0600;
-    unlinkat(partial->folder_fd, name, 0);
-    return status.st_mode & 0777;
+    drop(&other);
+    return other.mode;
+}
+
+static mode_t mode_for(const struct partial *partial)
+{
+    if (partial->was_there && S_ISREG(partial->before.st_mode))
+        return partial->before.st_mode & 0777;
+    return partial->mode != 0 ? partial->mode : usual_mode(partial);
 }
 
 enum outcome partial_finish(struct partial *partial, int64_t mtime, struct failure *why)
 {
-    bool keeps_mode = partial->was_there && S_ISREG(partial->before.st_mode);
     struct place place = place_of(partial->folder_fd, partial->leaf, partial->path, partial->replace);
     place.fd = partial->fd;
     memcpy(place.temporary, partial->name, sizeof place.temporary);
-    place.mode = keeps_mode ? partial->before.st_mode & 0777 : usual_mode(partial);
+    place.mode = mode_for(partial);
     enum outcome outcome = place_finish(&place, mtime, why);
     if (outcome == OUTCOME_OK)
         outcome = place_commit(&place, why);

@@ -34,6 +34,7 @@ struct partial {
     struct stat before; /* of what `replace` replaces */
     bool was_there;
     uint64_t size; /* that it shall have */
+    mode_t mode;   /* likewise; 0: not known yet */
 };
 
 /* EXISTS if the target is there and `replace` does not permit it; INVALID, LOCAL. Close it in any case. */
@@ -44,8 +45,16 @@ must_check enum outcome partial_open(struct partial *partial, const char *path, 
 must_check enum outcome partial_open_in(struct partial *partial, int folder_fd, const char *path, bool replace,
                                         bool keep, struct failure *why);
 
-/* How many files of earlier downloads to this target there are, as far as a short look tells. */
-unsigned partial_look(const struct partial *partial);
+/*
+ * Whether earlier downloads to this target left files, as far as a short look
+ * tells. `clean` is the caller's memory over many downloads: of a folder where
+ * nobody left anything it is not asked twice. Zeros: nothing is remembered.
+ */
+struct partial_clean {
+    dev_t device;
+    ino_t inode;
+};
+bool partial_look(const struct partial *partial, struct partial_clean *clean);
 /* Removes them, but for that of `version`; those that somebody still fills stay. How many went. */
 unsigned partial_clear(const struct partial *partial, const struct id *version);
 

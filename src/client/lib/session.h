@@ -22,6 +22,7 @@
  */
 #pragma once
 
+#include "client/lib/partial.h"
 #include "client/lib/reach.h"
 #include "client/lib/stop.h"
 #include "client/lib/translate.h"
@@ -49,6 +50,7 @@ struct fileshare {
     bool greeted;              /* there is, or was just now, a connection */
     struct reach_back back;    /* of connections that take reversed calls; else zeros */
     struct attachment *attachment;
+    struct partial_clean clean; /* a folder in which downloads left nothing */
 };
 
 /* ---- one call ---- */

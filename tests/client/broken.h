@@ -28,9 +28,10 @@ struct broken {
     uint64_t first[2],
         header[2]; /* bytes before the first of the content; between two chunks. To the server, from it */
     uint64_t greeting,
-        answer;       /* of an upload: bytes from the server before the first answer to a chunk; of each */
-    unsigned serial;  /* of names */
-    char folder[128]; /* where clients work: the file is there as "large" */
+        answer;      /* of an upload: bytes from the server before the first answer to a chunk; of each */
+    unsigned serial; /* of names */
+    _Atomic pid_t client; /* that will be killed; 0: not known yet */
+    char folder[128];     /* where clients work: the file is there as "large" */
 
     atomic_uint arrivals; /* that were told to the listener */
     unsigned owed;        /* that must be told */

@@ -1,5 +1,5 @@
 /* A transfer that is broken off goes on by itself, where the verified bytes end: cut connections, killed servers. */
-#include "client/broken.h"
+#include "client/runs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,6 +43,7 @@ struct story {
     int meddle;          /* a file that is changed while the way is lost */
     const char *replace; /* a name whose content becomes ours then */
     struct fileshare_id old;
+    const char *drop; /* a name whose upload the server drops in the middle */
 };
 
 static uint64_t moved(int way)
@@ -113,6 +114,12 @@ static void progress(void *context, uint64_t moved_bytes, uint64_t total)
     struct story *story = context;
     assert_int_equal(total, SIZE);
     story->progress = moved_bytes;
+    if (story->drop && moved_bytes >= 3 * CHUNK) {
+        struct id id;
+        assert_true(runs_held(&broken, story->drop, &id) >= 3 * CHUNK);
+        runs_drop(&broken, &id);
+        story->drop = NULL;
+    }
 }
 
 static struct fileshare *session_of(struct story *story)
@@ -120,7 +127,7 @@ static struct fileshare *session_of(struct story *story)
     char state[128];
     struct fileshare *session = NULL;
     struct fileshare_error error = {0};
-    snprintf(state, sizeof state, "%s/state", broken.server.folder);
+    snprintf(state, sizeof state, "%s/home/fileshare", broken.server.folder);
     struct fileshare_options options = {
         .server = proxy_address(broken.proxy),
         .software = "client test",
@@ -343,6 +350,24 @@ static void test_version_goes_meanwhile(void **state)
     fileshare_close(session);
 }
 
+/* The server drops the upload while it is sent: it begins anew, over the same connection. */
+static void test_upload_is_dropped(void **state)
+{
+    (void)state;
+    char name[64];
+    struct story story = {.drop = broken_name(&broken, name)};
+    struct fileshare *session = session_of(&story);
+    unsigned connections = proxy_connections(broken.proxy);
+    int fd = large();
+    put(session, &story, name, fd);
+    close(fd);
+    assert_null(story.drop);
+    assert_int_equal(story.anew, 1);
+    assert_int_equal(proxy_connections(broken.proxy), connections);
+    fileshare_close(session);
+    broken_expect(&broken, name);
+}
+
 static void test_each_arrival_was_told_once(void **state)
 {
     (void)state;
@@ -359,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_many_cuts),
         cmocka_unit_test(test_file_changes_meanwhile),
         cmocka_unit_test(test_version_goes_meanwhile),
+        cmocka_unit_test(test_upload_is_dropped),
         cmocka_unit_test(test_each_arrival_was_told_once),
     };
     return cmocka_run_group_tests(tests, begin, end);

@@ -27,6 +27,8 @@ slowly() {
 }
 # What the server was sent in all, and what it sent.
 moved() { fileshare-client -s 127.0.0.1:2345 status | awk -v name="bytes.$1" "\$1 == name { print \$2 }"; }
+# What a broken connection still had under way has come, or is gone.
+has_settled() { [ "$(fileshare-client -s 127.0.0.1:2345 status | awk -v name=connections.open "\$1 == name { print \$2 }")" = 1 ]; }
 # The upload has begun, and holds something.
 has_begun() { [ "$(find store/incoming -type f -size +1M 2>/dev/null | wc -l)" -ge 1 ]; }
 '
@@ -45,6 +47,7 @@ has_begun() { [ "$(find store/incoming -type f -size +1M 2>/dev/null | wc -l)" -
     grep -qxE 'put: large: what moved is kept \([0-9]+%, .* of 19 MiB\); the same command goes on from there' put.err
     [ "\$(find home/.local/state/fileshare/uploads -type f -perm 600 | wc -l)" = 1 ]
     [ -z "\$(fileshare-client ls)" ]
+    until_true 20 has_settled
     kept=\$(stat -c %s store/incoming/*)
     before=\$(moved in)
     export FILESHARE_SERVER=127.0.0.1:2345
@@ -76,6 +79,7 @@ END
     says 'get: large: what moved is kept (' get.err
     [ ! -e large ]
     [ "\$(stat -c %a .large.*.part)" = 600 ]
+    until_true 20 has_settled
     kept=\$(stat -c %s .large.*.part)
     before=\$(moved out)
     FILESHARE_SERVER=127.0.0.1:2345 fileshare-client get large >again.out 2>again.err

@@ -12,9 +12,8 @@
  *
  * And each kind of sync taken away is found out.
  */
-#include "client/daemon.h"
+#include "fault/order/acts.h"
 #include "fault/power/cut.h"
-#include "fault/power/trace.h"
 
 #include "server/store/local/database.h"
 #include "server/store/store.h"
@@ -22,235 +21,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
-
-enum procedure {
-    UPLOAD = 2,
-    COMMIT = 5,
-    ABORT = 6,
-    REMOVE = 10,
-    RENAME = 11,
-    REGISTER = 12,
-    CANCEL = 13,
-    RENEW = 14,
-    NOTIFY = 2,
-    ACTS_MAX = 64
-};
-
-/* What a client was told, and what a disk that has just that says to a question: 1. */
-struct act {
-    uint32_t procedure;
-    char question[256];
-};
-
-static struct {
-    struct daemon server;
-    struct fileshare *session;
-    struct act acts[ACTS_MAX];
-    size_t act_count;
-    char replay[64]; /* where trees are made */
-    struct trace trace;
-    size_t served; /* ops of the server, before other programs came */
-} stage;
-
-/* ---- the acts ---- */
-
-__attribute__((format(printf, 2, 3))) static void told(enum procedure procedure, const char *question, ...)
-{
-    va_list arguments;
-    assert_true(stage.act_count < ACTS_MAX);
-    struct act *act = &stage.acts[stage.act_count++];
-    act->procedure = procedure;
-    va_start(arguments, question);
-    vsnprintf(act->question, sizeof act->question, question, arguments);
-    va_end(arguments);
-}
-
-static void put(const char *name, size_t size, enum procedure procedure, bool replace)
-{
-    struct fileshare_entry entry;
-    bool unchanged;
-    uint8_t *bytes = pattern_bytes(size, (unsigned)size);
-    char version[33];
-    assert_int_equal(put_bytes(stage.session, name, bytes, size, replace, &unchanged, &entry), FILESHARE_OK);
-    for (int i = 0; i < 16; i++)
-        snprintf(version + i * 2, 3, "%02x", ((const uint8_t *)&entry.version)[i]);
-    told(procedure, "SELECT count(*) FROM entry WHERE name = '%s' AND size = %zu AND version = x'%s'", name,
-         size, version);
-    free(bytes);
-}
-
-struct seen {
-    _Atomic unsigned arrived, unmet;
-};
-
-static bool see(void *context, const struct fileshare_event *event)
-{
-    struct seen *seen = context;
-    seen->arrived += event->kind == FILESHARE_ARRIVED;
-    seen->unmet += event->kind == FILESHARE_UNMET;
-    return true;
-}
-
-static void await(const char *what, const _Atomic unsigned *number, unsigned wanted)
-{
-    int64_t until = milliseconds() + (int64_t)20000 * slowness();
-    while (*number < wanted) {
-        if (milliseconds() > until)
-            fail_msg("%s did not come", what);
-        usleep(5000);
-    }
-}
-
-/* Until the server's store says so, which it is asked without a trace. */
-static void await_row(const char *question)
-{
-    char path[128];
-    struct failure why;
-    int64_t until = milliseconds() + (int64_t)20000 * slowness(), is = 0;
-    snprintf(path, sizeof path, "%s/store/fileshare.db", stage.server.folder);
-    while (is != 1) {
-        struct database *db = NULL;
-        assert_int_equal(database_open(path, false, &db, &why), OUTCOME_OK);
-        {
-            scoped_query struct query q = query_on(db, question);
-            if (query_row(&q, &why) == OUTCOME_OK)
-                is = column_int(&q);
-        }
-        database_close(db);
-        if (milliseconds() > until)
-            fail_msg("it does not come to: %s", question);
-        usleep(20000);
-    }
-}
-
-static void do_files(void)
-{
-    struct fileshare_error error = {0};
-    struct fileshare_entry entry;
-    put("small", 1000, UPLOAD, false);
-    put("middle", 100000, UPLOAD, false);
-    put("large", 2500000, COMMIT, false);
-    put("small", 1001, UPLOAD, true);
-    put("large", 2400000, COMMIT, true);
-    assert_int_equal(fileshare_rename(stage.session, "middle", "moved", false, &entry, &error), FILESHARE_OK);
-    told(RENAME,
-         "SELECT (SELECT count(*) FROM entry WHERE name = 'moved') AND NOT (SELECT count(*) FROM entry"
-         " WHERE name = 'middle')");
-    assert_int_equal(fileshare_remove(stage.session, "small", NULL, &error), FILESHARE_OK);
-    told(REMOVE, "SELECT NOT count(*) FROM entry WHERE name = 'small'");
-}
-
-static struct fileshare_id wait_for(const char *pattern, bool every, uint32_t seconds)
-{
-    struct fileshare_error error = {0};
-    struct fileshare_register what = {.pattern = pattern, .every = every, .seconds = seconds};
-    struct fileshare_registered registered;
-    what.glob = strchr(pattern, '*') != NULL;
-    assert_int_equal(fileshare_interest(stage.session, &what, NULL, NULL, &registered, &error), FILESHARE_OK);
-    told(REGISTER, "SELECT count(*) FROM interest WHERE pattern = '%s' AND state = 0", pattern);
-    return registered.id;
-}
-
-static void do_interests(void)
-{
-    struct fileshare_error error = {0};
-    struct seen seen = {0};
-    uint32_t left;
-    struct fileshare_id kept = wait_for("kept", false, 1000);
-    assert_int_equal(fileshare_renew(stage.session, &kept, 5000, &left, &error), FILESHARE_OK);
-    told(RENEW,
-         "SELECT ends - (SELECT time_seen FROM store) > 4000000000000 FROM interest WHERE pattern = 'kept'");
-    assert_int_equal(fileshare_cancel(stage.session, &kept, NULL, NULL, NULL, &error), FILESHARE_OK);
-    told(CANCEL, "SELECT NOT count(*) FROM interest WHERE pattern = 'kept'");
-    assert_int_equal(fileshare_attach(stage.session, see, &seen, &error), FILESHARE_OK);
-    wait_for("news/*", true, 1000);
-    wait_for("once", false, 1000);
-    put("news/1", 10, UPLOAD, false);
-    put("once", 50000, UPLOAD, false);
-    await("the arrivals", &seen.arrived, 2);
-    wait_for("never", false, 1);
-    await("the end of an interest", &seen.unmet, 1);
-    /* All was acknowledged, and that is kept, too. */
-    await_row("SELECT NOT count(*) FROM event");
-    await_row("SELECT NOT count(*) FROM kept");
-    fileshare_detach(stage.session);
-}
-
-/* ---- other programs ---- */
-
-static void run_traced(const char *trace, const char *const *words, int expected)
-{
-    const char *all[TRACE_WORDS + 16];
-    char program[512];
-    int status = 0;
-    snprintf(program, sizeof program, "%s/fileshared", getenv("FILESHARE_BUILD"));
-    trace_strace(trace, all);
-    size_t count = 0;
-    while (all[count])
-        count++;
-    all[count++] = program;
-    while (*words)
-        all[count++] = *words++;
-    all[count] = NULL;
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (!freopen("/dev/null", "w", stdout))
-            _exit(126);
-        execvp(all[0], (char *const *)(uintptr_t)all);
-        _exit(127);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), expected);
-}
-
-/* The tracer ends after what it traced: its last word is that the process is gone. */
-static void await_tracer(const char *trace)
-{
-    char command[200];
-    snprintf(command, sizeof command, "tail -n 1 %s | grep -q '+++ exited with\\|+++ killed'", trace);
-    int64_t until = milliseconds() + (int64_t)20000 * slowness();
-    while (system(command) != 0) {
-        if (milliseconds() > until)
-            fail_msg("%s has no end", trace);
-        usleep(20000);
-    }
-}
-
-/* Somebody writes into a blob; the file that has it is set aside. */
-static void damage_and_repair(const char *store, const char *trace)
-{
-    char path[256], name[33] = "";
-    struct failure why;
-    struct database *db = NULL;
-    snprintf(path, sizeof path, "%s/fileshare.db", store);
-    assert_int_equal(database_open(path, false, &db, &why), OUTCOME_OK);
-    {
-        scoped_query struct query q = query_on(db, "SELECT lower(hex(blob)) FROM content WHERE id = (SELECT "
-                                                   "content FROM entry WHERE name = 'moved')");
-        assert_int_equal(query_row(&q, &why), OUTCOME_OK);
-        column_text(&q, name, sizeof name);
-    }
-    database_close(db);
-    snprintf(path, sizeof path, "%s/blobs/%.2s/%s", store, name, name);
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    assert_int_equal(pwrite(fd, "?!", 2, 777), 2);
-    close(fd);
-    trace_note_write(&stage.trace, path, "?!", 2, 777);
-    run_traced(trace, (const char *const[]){"fsck", "--repair", "--deep", "--store", store, NULL}, 0);
-    await_tracer(trace);
-    trace_read(&stage.trace, trace);
-}
 
 /* ---- the verdict ---- */
 
@@ -335,6 +111,16 @@ static void expect_lost(struct judge *judge)
              stage.replay);
     if (system(command) != 0)
         wrong(judge, "what was set aside is not there");
+}
+
+/* The bytes that an upload has recorded are there. */
+static void expect_coming(struct judge *judge)
+{
+    char command[200];
+    snprintf(command, sizeof command, "exec 2>/dev/null; test \"$(cat %s/store/incoming/* | wc -c)\" -ge %d",
+             stage.replay, ACTS_PIECE / 4);
+    if (system(command) != 0)
+        wrong(judge, "the bytes that an upload has recorded are not there");
 }
 
 static bool is_settled(const struct cut *cut, unsigned node)
@@ -453,6 +239,8 @@ static unsigned judge_all(const char *lie)
     go_on(&judge, stage.served, &transaction);
     cut_make(&judge.cut, CUT_NONE, 0, stage.replay);
     expect_answer(&judge, "SELECT NOT count(*) FROM event");
+    expect_answer(&judge, "SELECT synced >= 2097152 FROM upload");
+    expect_coming(&judge);
     go_on(&judge, stage.trace.recording.op_count, &transaction);
     cut_make(&judge.cut, CUT_NONE, 0, stage.replay);
     expect_sound(&judge, "store");
@@ -484,6 +272,7 @@ static void test_taken_away(void **state)
     static const char *const lies[] = {
         "store/fileshare.db-wal",
         "store/incoming/*",
+        "store/incoming",
         "store/blobs/[0-9a-f]?",
         "store/blobs/[0-9a-f]?/*",
         "store/blobs",
@@ -521,17 +310,15 @@ static int begin(void **state)
     stage.server.options = options;
     daemon_start(&stage.server);
     stage.session = daemon_session(&stage.server, stage.server.local, 0);
-    do_files();
-    do_interests();
+    acts_do();
     fileshare_close(stage.session);
-    daemon_stop(&stage.server, SIGTERM);
-    await_tracer(served);
+    acts_await_tracer(served);
     trace_begin(&stage.trace, stage.server.folder);
     trace_read(&stage.trace, served);
     stage.served = stage.trace.recording.op_count;
-    damage_and_repair(store, checked);
-    run_traced(saved, (const char *const[]){"backup", "--store", store, backup, NULL}, 0);
-    await_tracer(saved);
+    acts_repair(store, checked);
+    acts_run_traced(saved, (const char *const[]){"backup", "--store", store, backup, NULL});
+    acts_await_tracer(saved);
     trace_read(&stage.trace, saved);
     return 0;
 }

@@ -75,7 +75,8 @@ static void image_write(struct image *image, const uint8_t *bytes, size_t count,
 {
     if (offset + count > image->size)
         image_resize(image, offset + count);
-    memcpy(image->bytes + offset, bytes, count);
+    if (count > 0)
+        memcpy(image->bytes + offset, bytes, count);
 }
 
 static void image_do(const struct cut *cut, struct image *image, const struct op *op)

@@ -30,7 +30,7 @@ static void test_once(void **state)
 {
     (void)state;
     struct breakage once = allocation;
-    once.stride = stride(32);
+    once.stride = stride(20);
     once.stride_alike = stride(6);
     acts_break(&once);
 }
@@ -40,7 +40,7 @@ static void test_lasting(void **state)
     (void)state;
     struct breakage lasting = allocation;
     lasting.lasting = true;
-    lasting.stride = stride(16);
+    lasting.stride = stride(10);
     lasting.stride_alike = stride(4);
     acts_break(&lasting);
 }
@@ -50,10 +50,11 @@ static void test_cold(void **state)
     (void)state;
     struct breakage cold = allocation;
     cold.cold = true;
-    cold.stride = stride(4);
+    cold.stride = stride(3);
     cold.stride_alike = stride(2);
     acts_break(&cold);
     cold.lasting = true;
+    cold.stride = stride(2);
     acts_break(&cold);
 }
 

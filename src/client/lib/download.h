@@ -31,7 +31,7 @@ struct download {
                           uint64_t *held, struct failure *why);
     void *place;
     const struct fileshare_entry *known; /* what the server said of that version before; may be NULL */
-    fileshare_progress *progress; /* may be NULL */
+    fileshare_progress *progress;        /* may be NULL */
     void *context;
 };
 

@@ -176,13 +176,14 @@ static enum outcome make_work(struct backup *backup, const char *target, struct 
  * replaced versions stay behind. (That events' numbers come but once is the
  * affair of whoever opens it.)
  */
-static const char strip[] = "BEGIN IMMEDIATE;"
-                            "DELETE FROM upload;"
-                            "UPDATE content SET uses = uses -"
-                            "  (SELECT count(*) FROM kept WHERE kept.content = content.id);"
-                            "DELETE FROM kept;"
-                            "DELETE FROM content WHERE uses <= 0;"
-                            "COMMIT;";
+static const char strip[] =
+    "BEGIN IMMEDIATE;"
+    "DELETE FROM upload;"
+    "UPDATE content SET uses = uses - n"
+    "  FROM (SELECT content AS held, count(*) AS n FROM kept GROUP BY content) WHERE id = held;"
+    "DELETE FROM kept;"
+    "DELETE FROM content WHERE uses <= 0;"
+    "COMMIT;";
 
 /* *out is yours: database_close. */
 static enum outcome take_moment(struct backup *backup, struct database **out, struct failure *why)

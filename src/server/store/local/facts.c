@@ -14,9 +14,9 @@ struct rule {
     "(SELECT content.id AS i, content.uses AS was, count(user.used) AS n FROM content"          \
     " LEFT JOIN (SELECT content AS used FROM entry UNION ALL SELECT content FROM kept) AS user" \
     " ON user.used = content.id GROUP BY content.id)"
-#define ARRIVAL_USES                                                                       \
-    "(SELECT arrival.id AS i, arrival.uses AS was, count(event.arrival) AS n FROM arrival" \
-    " LEFT JOIN event ON event.arrival = arrival.id GROUP BY arrival.id)"
+#define ARRIVAL_USES                                                                              \
+    "(SELECT arrival.id AS i, arrival.uses AS was, coalesce(told.n, 0) AS n FROM arrival"         \
+    " LEFT JOIN (SELECT arrival AS a, count(*) AS n FROM event GROUP BY arrival) AS told ON told.a = arrival.id)"
 #define PRINCIPAL_COUNTS                                                                                     \
     "(SELECT principal.id AS i, coalesce(a.n, 0) AS answered, coalesce(m.n, 0) AS paid,"                     \
     " coalesce(w.n, 0) AS waits, coalesce(w.open, 0) AS opens FROM principal"                                \

@@ -22,6 +22,7 @@ enum {
     SETTLE_MS = 40000,
     STILL_MS = 300, /* what was sent before is served by then */
     SOON_MS = 30000,
+    SOON_CUT_OFF_MS = 100000, /* a peer that closed while the network was gone is missed by keepalive alone */
     LOOK_US = 100000,
     IN_DATABASE_MAX = 16384, /* content up to this size may lie in the database */
     DATABASE_MAX = 192 << 20,
@@ -162,7 +163,8 @@ static void note_time(struct stage *stage, const char *what, int64_t ms, int64_t
 {
     if (ms > *longest)
         *longest = ms;
-    if (ms > (int64_t)SOON_MS * slowness())
+    bool cut_off = stage->trouble.partitions > stage->partitions_before;
+    if (ms > (int64_t)(cut_off ? SOON_CUT_OFF_MS : SOON_MS) * slowness())
         world_wrong(&stage->world, "%s takes %lld ms", what, (long long)ms);
 }
 
@@ -200,6 +202,7 @@ void stage_audit(struct stage *stage)
     for (unsigned i = 0; i < STAGE_EARS; i++)
         ear_audit(&stage->ears[i], &stage->writers[STAGE_LISTENERS + i]);
     note_time(stage, "an audit", milliseconds() - began, &stage->longest_audit);
+    stage->partitions_before = stage->trouble.partitions;
     stage->audits++;
 }
 

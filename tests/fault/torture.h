@@ -50,6 +50,7 @@ struct stage {
     struct history server;
     bool is_quiet;
     int64_t began, longest_quiet, longest_audit; /* ms */
+    unsigned long partitions_before; /* as of the last audit */
     unsigned long periods, audits, inspections, measurements;
     struct store_size store, store_peak;
     uint64_t listed_bytes, listed_files; /* as of the last settling */

@@ -40,7 +40,9 @@ static enum outcome writer_run_one(struct writer *writer, struct writer_act *act
     enum outcome outcome = database_savepoint(writer->db, why);
     if (outcome != OUTCOME_OK)
         return outcome;
+    uint64_t before = database_changes(writer->db);
     act->outcome = act->run(writer->local, writer->db, act->argument, act->why);
+    act->is_new = act->outcome != OUTCOME_OK || database_changes(writer->db) != before;
     if (act->outcome == OUTCOME_OK)
         return database_keep(writer->db, why);
     if (database_in_transaction(writer->db))
@@ -99,11 +101,17 @@ static enum outcome writer_transaction(struct writer *writer, struct writer_requ
     return outcome;
 }
 
-/* The transaction failed, and all that was in it. */
+/*
+ * The transaction failed, and all that was in it. Of what may have been done before, under the same id, "no room"
+ * would be wrong: it says that the act was not done.
+ */
 static void writer_fail(struct writer_request *request, enum outcome outcome, const struct failure *trouble)
 {
-    for (size_t i = 0; i < request->count; i++)
-        request->acts[i].outcome = failure_set(request->acts[i].why, outcome, "%s", trouble->text);
+    for (size_t i = 0; i < request->count; i++) {
+        struct writer_act *act = &request->acts[i];
+        enum outcome told = outcome == OUTCOME_NOSPACE && !act->is_new ? OUTCOME_UNKNOWN : outcome;
+        act->outcome = failure_set(act->why, told, "%s", trouble->text);
+    }
 }
 
 static void writer_answer(struct writer *writer, struct writer_request *batch, enum outcome outcome,

@@ -12,7 +12,8 @@
  * argument. If it answers OK, what it wrote is committed when writer_do returns
  * OK; any other answer undoes its own writes alone and is handed back. If the
  * commit fails, all acts of that transaction are answered that failure, also
- * those refused on the grounds of others. `run` may see a `why` of NULL.
+ * those refused on the grounds of others; but NOSPACE is said only of what was
+ * surely not done, now or before (UNKNOWN of the rest). `run` may see a `why` of NULL.
  *
  * Several acts may be handed over at once (writer_do_all): they run in their order,
  * in one transaction, a savepoint each, and have an answer each.
@@ -43,7 +44,8 @@ struct writer_act {
     writer_run *run;
     void *argument;
     struct failure *why;  /* may be NULL */
-    enum outcome outcome; /* set by the writer */
+    enum outcome outcome; /* set by the writer, as is: */
+    bool is_new;          /* it wrote something, or was refused; else it was done before, or has not run */
 };
 
 struct writer_request;

@@ -241,6 +241,27 @@ static void refusals_fail_with_the_commit(void **state)
     assert_ok(put(s, &alice, "f", "x", NULL));
 }
 
+/* In one transaction with what has no room: no room is said of what was not done, never of a repeat. */
+static void repeat_on_a_full_disk(void **state)
+{
+    struct subject *s = *state;
+    struct store_put puts[] = {{.op = id_random(), .name = "old", .content = "x", .size = 1},
+                               {.op = id_random(), .name = "new", .content = "y", .size = 1}};
+    struct store_put_answer answers[2];
+    struct store_entry entry;
+    assert_ok(s->acts->put(s->store, &alice, &puts[0], &entry, &store_why));
+    disk.full = "fileshare.db-wal";
+    assert_ok(s->acts->put_many(s->store, &alice, puts, 2, answers, &store_why));
+    disk.full = NULL;
+    assert_int_equal(answers[0].outcome, OUTCOME_UNKNOWN);
+    assert_int_equal(answers[1].outcome, OUTCOME_NOSPACE);
+    assert_outcome(stat_name(s, "new", NULL), OUTCOME_ABSENT);
+    assert_ok(s->acts->put_many(s->store, &alice, puts, 2, answers, &store_why));
+    assert_ok(answers[0].outcome);
+    assert_ok(answers[1].outcome);
+    assert_int_equal(answers[0].arrival, entry.arrival);
+}
+
 /* What a full disk left behind the held bytes is no part of the file. */
 static void full_disk(void **state)
 {
@@ -299,8 +320,11 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DISK_TEST(order_of_a_publish), DISK_TEST(refused_sync_of_content),
-        DISK_TEST(refused_commit),     DISK_TEST(refusals_fail_with_the_commit),
+        DISK_TEST(order_of_a_publish),
+        DISK_TEST(refused_sync_of_content),
+        DISK_TEST(repeat_on_a_full_disk),
+        DISK_TEST(refused_commit),
+        DISK_TEST(refusals_fail_with_the_commit),
         DISK_TEST(full_disk),
     };
     return cmocka_run_group_tests_name("store: local, the disk", tests, NULL, NULL);

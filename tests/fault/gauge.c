@@ -9,15 +9,16 @@
 #include <unistd.h>
 
 /*
- * Memory: what a base line lets pass, in KiB. Load differs from one period to the next, and freed memory stays
- * with the allocator; a leak shows in the trend. Descriptors: connections that come back a little later.
+ * Memory: what a base line lets pass, in KiB. The server's caches of the database fill slowly, up to 4 MiB for each
+ * of nine connections, and freed memory stays with the allocator; a leak shows in the trend, which for a cache
+ * flattens out. Descriptors: connections that come back a little later.
  */
 enum {
-    MEMORY_SLACK = 16 << 10,
-    MEMORY_NOISE = 2 << 10,
+    MEMORY_SLACK = 40 << 10,
+    MEMORY_NOISE = 1 << 10,
     DESCRIPTOR_SLACK = 32,
-    DESCRIPTOR_NOISE = 8,
-    TREND_FROM = 6, /* readings */
+    DESCRIPTOR_NOISE = 4,
+    TREND_FROM = 9, /* readings */
 };
 
 static unsigned long field(const char *text, const char *label)
@@ -78,6 +79,7 @@ bool gauge_read(pid_t pid, struct gauge *out)
 void history_begin(struct history *history, const char *whose)
 {
     history->whose = whose;
+    history->before = history->count;
     history->count = 0;
 }
 
@@ -107,22 +109,34 @@ static unsigned long descriptors_of(const struct gauge *gauge)
     return gauge_descriptors(gauge);
 }
 
-/* Whether the second half lies above all of the first. */
+struct range {
+    unsigned long lowest, highest;
+};
+
+static struct range range_of(const struct history *history, unsigned from, unsigned to,
+                             unsigned long (*value)(const struct gauge *))
+{
+    struct range range = {.lowest = ~0UL};
+    for (unsigned i = from; i < to; i++) {
+        unsigned long now = value(&history->readings[i]);
+        range.highest = larger(range.highest, now);
+        range.lowest = now < range.lowest ? now : range.lowest;
+    }
+    return range;
+}
+
+/* Whether each third lies above all of the one before, and the last rises by no less than half as much as the second. */
 static bool rises(const struct history *history, unsigned long (*value)(const struct gauge *),
                   unsigned long noise)
 {
-    unsigned half = history->count / 2;
-    unsigned long highest = 0, lowest = ~0UL;
+    unsigned third = history->count / 3;
     if (history->count < TREND_FROM)
         return false;
-    for (unsigned i = 0; i < history->count; i++) {
-        unsigned long now = value(&history->readings[i]);
-        if (i < half)
-            highest = larger(highest, now);
-        else if (now < lowest)
-            lowest = now;
-    }
-    return lowest > highest + noise;
+    struct range first = range_of(history, 0, third, value);
+    struct range second = range_of(history, third, 2 * third, value);
+    struct range last = range_of(history, 2 * third, history->count, value);
+    return second.lowest > first.highest + noise && last.lowest > second.highest + noise &&
+           last.highest - second.highest >= (second.highest - first.highest) / 2;
 }
 
 /* Sanitizers keep freed memory for a while: nothing can be said of it then. */

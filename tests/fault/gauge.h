@@ -4,8 +4,8 @@
  * A history is the life of one process: the first reading (after it has warmed
  * up) is the base line, each later one, taken when all is quiet again, is held
  * against it. What rises a little every time is found by its trend: once there
- * are enough readings, the lowest of the second half must not lie above the
- * highest of the first by more than noise. One thread.
+ * are enough readings, each third of them lies above the one before, and it does
+ * not flatten out. One thread.
  */
 #pragma once
 
@@ -28,7 +28,7 @@ enum { HISTORY_MAX = 64 };
 struct history {
     const char *whose;
     struct gauge readings[HISTORY_MAX]; /* of the last ones */
-    unsigned count;
+    unsigned count, before;  /* before: of the life before; they stay until this one overwrites them */
     struct gauge base, last; /* of this life, or the one before */
     struct gauge peak;       /* of all lives */
     unsigned checked;        /* readings that were held against a base line */

@@ -73,7 +73,11 @@ static void report_process(const struct history *history)
     printf("    %-32s %12lu %12lu %12lu\n", "resident KiB", base->resident, peak->resident, now->resident);
     printf("    %-32s %12lu %12lu %12lu\n", "  of these anonymous", base->anonymous, peak->anonymous,
            now->anonymous);
-    printf("    %-32s %12u %12u %12u\n", "threads", base->threads, peak->threads, now->threads);
+    printf("    %-32s", "  of these, over the last life");
+    unsigned count = history->count > 0 ? history->count : history->before;
+    for (unsigned i = 0; i < count; i++)
+        printf(" %lu", history->readings[i].anonymous);
+    printf("\n    %-32s %12u %12u %12u\n", "threads", base->threads, peak->threads, now->threads);
     printf("    %-32s %12u %12u %12u\n", "sockets", base->sockets, peak->sockets, now->sockets);
     printf("    %-32s %12u %12u %12u\n", "files of the store", base->files, peak->files, now->files);
     printf("    %-32s %12u %12u %12u\n", "other descriptors", base->others, peak->others, now->others);

@@ -39,7 +39,7 @@ static int set_up(void **state)
     (void)state;
     char command[512];
     const char *build = getenv("FILESHARE_BUILD");
-    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshared'", build ? build : ".");
+    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshared' --version", build ? build : ".");
     FILE *list = popen(command, "re");
     assert_non_null(list);
     while (names_count < NAMES_MAX && fgets(names[names_count], NAME_ROOM, list)) {

@@ -358,7 +358,7 @@ static void test_names(void **state)
     (void)state;
     want_places();
     char command[512], name[NAMES_MAX], all[4096] = "\n";
-    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshare-client'",
+    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshare-client' --version",
              getenv("FILESHARE_BUILD"));
     FILE *list = popen(command, "re");
     assert_non_null(list);

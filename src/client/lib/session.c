@@ -156,11 +156,16 @@ enum outcome session_try(struct fileshare *session, struct session_call *call, s
     return OUTCOME_OK;
 }
 
-/* What the status of the results means for a repeat. */
-static enum outcome asks_for_repeat(const struct session_call *call)
+/*
+ * What the status of the results means for a repeat. "No room" says that this sending was not done: one before it
+ * whose answer was lost may still be at work, or come late. So it is asked again then.
+ */
+static enum outcome asks_for_repeat(const struct session_call *call, bool in_doubt)
 {
     fs_status status;
     memcpy(&status, call->results, sizeof status);
+    if (status == FS_NOSPACE && in_doubt)
+        return OUTCOME_UNKNOWN;
     return status == FS_UNAVAILABLE ? OUTCOME_UNAVAILABLE
            : status == FS_UNKNOWN   ? OUTCOME_UNKNOWN
                                     : OUTCOME_OK;
@@ -169,12 +174,14 @@ static enum outcome asks_for_repeat(const struct session_call *call)
 enum outcome session_call(struct fileshare *session, struct session_call *call, struct failure *why)
 {
     struct retry retry;
+    bool in_doubt = false;
     retry_init(&retry);
     for (;;) {
         enum outcome outcome = session_try(session, call, why);
-        enum outcome repeat = outcome == OUTCOME_OK ? asks_for_repeat(call) : outcome;
+        enum outcome repeat = outcome == OUTCOME_OK ? asks_for_repeat(call, in_doubt) : outcome;
         if (repeat == OUTCOME_OK)
             return OUTCOME_OK;
+        in_doubt = true;
         if (outcome != OUTCOME_OK)
             session_call_end(call);
         /* An answer that asks for a repeat in vain stays the answer: its reason says more than we know. */

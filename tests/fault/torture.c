@@ -29,8 +29,8 @@ enum {
     UNSENT_MAX = 64 << 10,
 };
 
-static const char *const options[] = {
-    "--kept", "3", "--upload-idle", "10", "--event-age", "60", "--open-reads", "24", NULL};
+static const char *const options[] = {"--kept",       "3",  "--upload-idle",  "10", "--event-age", "60",
+                                      "--open-reads", "24", "--stop-seconds", "5",  NULL};
 
 volatile sig_atomic_t stage_interrupted;
 

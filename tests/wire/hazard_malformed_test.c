@@ -43,6 +43,8 @@ static const struct {
     {FSPROC_ATTACH, "fs_attach_args"},
     {FSPROC_DETACH, "fs_detach_args"},
     {FSPROC_EVENTS, "fs_events_args"},
+    {FSPROC_UPLOAD_MANY, "fs_upload_many_args"},
+    {FSPROC_DOWNLOAD_MANY, "fs_download_many_args"},
 };
 
 static struct rpc_server *server;

@@ -33,6 +33,8 @@
  * without the content, which are then encoded anew (the sources that are left
  * are asked again). NULL: the call is answered SYSTEM_ERR.
  *
+ * A source is of one message alone, since it remembers what became of it; a reply's lies in the call's arena.
+ *
  * Several in one message are linked, in the order in which they are encoded; of
  * those whose count is 0 none may be among them.
  */

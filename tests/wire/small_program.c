@@ -39,15 +39,20 @@ static bool fill(struct bulk_source *source, void *to, size_t count)
 
 static void give(struct svc_req *request, SVCXPRT *transport)
 {
-    static struct bulk_source source = {.fill = fill};
+    struct bulk_source *source = rpc_call_alloc(rpc_call_of(request), sizeof *source);
     u_int count = 0;
 
     if (!svc_getargs(transport, (xdrproc_t)xdr_u_int, &count)) {
         svcerr_decode(transport);
         return;
     }
-    struct opaque result = {(char *)&source, count};
-    rpc_call_reply_from(rpc_call_of(request), &source);
+    if (!source) {
+        svcerr_systemerr(transport);
+        return;
+    }
+    *source = (struct bulk_source){.fill = fill};
+    struct opaque result = {(char *)source, count};
+    rpc_call_reply_from(rpc_call_of(request), source);
     if (!svc_sendreply(transport, (xdrproc_t)xdr_opaque_1m, (char *)&result))
         svcerr_systemerr(transport);
 }

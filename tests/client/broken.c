@@ -183,6 +183,12 @@ static void make_folder(struct broken *broken)
     close(fd);
 }
 
+void broken_serve(struct broken *broken)
+{
+    daemon_start(&broken->server);
+    broken->serving = broken->server.pid;
+}
+
 void broken_begin(struct broken *broken, bool real_client)
 {
     /* What is replaced is gone at once. */
@@ -198,7 +204,7 @@ void broken_begin(struct broken *broken, bool real_client)
     broken->bytes = pattern_bytes(SIZE, (unsigned)broken->seed | 1);
     daemon_prepare(&broken->server, "/tmp");
     broken->server.options = options;
-    daemon_start(&broken->server);
+    broken_serve(broken);
     broken->proxy = proxy_new(broken->server.port);
     broken->session = daemon_session(&broken->server, broken->server.tcp, 60);
     listen_for_all(broken);

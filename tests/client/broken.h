@@ -19,6 +19,7 @@ enum { CHUNK = 512 << 10, CHUNKS = 6, SIZE = CHUNKS * CHUNK + 4711, PLACES = 9 }
 
 struct broken {
     struct daemon server;
+    _Atomic pid_t serving; /* the server's pid, for the relay's threads */
     struct proxy *proxy;
     struct fileshare *session; /* straight to the server */
     struct fileshare *listener;
@@ -43,6 +44,8 @@ struct broken {
  */
 void broken_begin(struct broken *broken, bool real_client);
 void broken_end(struct broken *broken);
+/* Starts the server (again). */
+void broken_serve(struct broken *broken);
 
 /* The places: 0, 1, chunk-1, chunk, size-1, size, and three at random. */
 uint64_t broken_place(struct broken *broken, unsigned number);

@@ -169,7 +169,7 @@ static void with_plan(unsigned every, bool after)
     struct stage stage;
     uint8_t *bytes = pattern_bytes(LARGE, every);
     stage_open(&stage, &plan);
-    struct fileshare *session = daemon_session(&stage.daemon, stage.daemon.tcp, 60);
+    struct fileshare *session = daemon_session(&stage.daemon, stage.daemon.tcp, 60 * (unsigned)slowness());
     do_everything(session, bytes);
     do_interests(session);
     if (every > 3) /* of three acts one fails: of dozens in one call always some */
@@ -193,11 +193,71 @@ static void perhaps_done(void **state)
     with_plan(7, true);
 }
 
+/* ---- "no room", after an act whose answer was lost ---- */
+
+static const struct store_acts *sound;
+static unsigned tries;
+
+static enum outcome put_once(struct store *store, const struct store_caller *caller,
+                             const struct store_put *put, struct store_entry *out, struct failure *why)
+{
+    if (tries++ > 0)
+        return failure_set(why, OUTCOME_NOSPACE, "no room any more");
+    enum outcome outcome = sound->put(store, caller, put, out, why);
+    return outcome == OUTCOME_OK ? failure_set(why, OUTCOME_UNKNOWN, "the answer is lost") : outcome;
+}
+
+static enum outcome put_many_once(struct store *store, const struct store_caller *caller,
+                                  const struct store_put *all, size_t count, struct store_put_answer *answers,
+                                  struct failure *why)
+{
+    enum outcome outcome = OUTCOME_OK;
+    if (tries++ == 0) {
+        outcome = sound->put_many(store, caller, all, count, answers, why);
+        return outcome == OUTCOME_OK ? failure_set(why, OUTCOME_UNKNOWN, "the answer is lost") : outcome;
+    }
+    for (size_t i = 0; i < count; i++)
+        answers[i].outcome = failure_set(&answers[i].why, OUTCOME_NOSPACE, "no room any more");
+    return outcome;
+}
+
+/* What was done is not told to be refused. */
+static void no_room_in_doubt(void **state)
+{
+    (void)state;
+    const struct store_faulty_plan plan = {.every = 0};
+    struct stage stage;
+    struct fileshare_error error = {0};
+    struct fileshare_entry entry;
+    uint8_t *bytes = pattern_bytes(1000, 1);
+    stage_open(&stage, &plan);
+    sound = stage.store->acts;
+    struct store_acts acts = *sound;
+    acts.put = put_once;
+    acts.put_many = put_many_once;
+    stage.store->acts = &acts;
+    struct fileshare *session = daemon_session(&stage.daemon, stage.daemon.tcp, 0);
+    tries = 0;
+    assert_int_equal(put_bytes(session, "one", bytes, 1000, false, NULL, &entry), FILESHARE_UNAVAILABLE);
+    assert_int_equal(fileshare_stat(session, "one", &entry, &error), FILESHARE_OK);
+    assert_int_equal(put_bytes(session, "two", bytes, 1000, false, NULL, &entry), FILESHARE_NOSPACE);
+    tries = 0;
+    struct crowd *crowd = crowd_new(stage.daemon.folder, "many", 5, 100, 100, 1);
+    assert_int_equal(crowd_put(crowd, session, &error), FILESHARE_OK);
+    crowd_all(crowd, FILESHARE_UNAVAILABLE);
+    crowd_free(crowd);
+    fileshare_close(session);
+    stage.store->acts = sound;
+    stage_close(&stage);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_done),
         cmocka_unit_test(perhaps_done),
+        cmocka_unit_test(no_room_in_doubt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

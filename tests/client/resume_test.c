@@ -56,7 +56,7 @@ static void restart_what_died(struct story *story)
     if (!story->server_is_dead)
         return;
     daemon_stop(&broken.server, SIGKILL);
-    daemon_start(&broken.server);
+    broken_serve(&broken);
     story->server_is_dead = false;
 }
 
@@ -172,8 +172,9 @@ static void get(struct fileshare *session, struct story *story, const char *name
 static void kill_the_server(void *context)
 {
     struct story *story = context;
+    pid_t pid = broken.serving; /* once it is known to be dead, another may serve */
     story->server_is_dead = true;
-    kill(broken.server.pid, SIGKILL);
+    kill(pid, SIGKILL);
 }
 
 /* A named file, so that it could be kept. */

@@ -147,7 +147,7 @@ static void kill_the_client(void *context)
 static void kill_the_server(void *context)
 {
     struct broken *broken = context;
-    kill(broken->server.pid, SIGKILL);
+    kill(broken->serving, SIGKILL);
 }
 
 /* Nothing gets through any more. */
@@ -173,7 +173,7 @@ int runs_some(struct broken *broken, enum how how, int way, uint64_t at, const c
     proxy_shut(broken->proxy, false);
     if (broke && how == SERVER_KILLED) {
         daemon_stop(&broken->server, SIGKILL);
-        daemon_start(&broken->server);
+        broken_serve(broken);
     }
     assert_true(status == 0 || status == (how == CLIENT_KILLED ? -SIGKILL : 5));
     return status;

@@ -76,7 +76,7 @@ END
         far=$pid
         until_true 20 called_back far
         bring "a$round"
-        until_true 20 told "a$round" far
+        until_true 60 told "a$round" far
         # it ends, and no word of it comes through
         ip link set far down
         kill -9 "$far"
@@ -86,7 +86,7 @@ END
         ip link set far up
     done
     listens far
-    until_true 20 told b4 far
+    until_true 60 told b4 far
     kill -INT "$pid"
     ends 130 "$pid"
     told_exactly far a2 b2 a3 b3 a4 b4

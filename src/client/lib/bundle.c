@@ -38,6 +38,7 @@ void bundle_forget(struct bundle *bundle)
     bundle->sent = false;
     if (!bundle->pending)
         return;
+    bundle->in_doubt = true;
     xdr_free((xdrproc_t)xdr_fs_upload_many_res, &bundle->res);
     memset(&bundle->res, 0, sizeof bundle->res);
     bundle->pending = rpc_pending_free(bundle->client, bundle->pending);
@@ -51,6 +52,7 @@ void bundle_reset(struct bundle *bundle)
         free(bundle->files[i].same);
     }
     bundle->count = bundle->used = bundle->wire = 0;
+    bundle->in_doubt = false;
 }
 
 void *bundle_free(struct bundle *bundle)
@@ -332,6 +334,8 @@ static enum outcome check_answers(const struct bundle *bundle, bool final, struc
                            many->files.files_len);
     for (size_t i = 0; i < sent && !final; i++) {
         const fs_entry_res *answer = &many->files.files_val[i];
+        if (answer->status == FS_NOSPACE && bundle->in_doubt)
+            return session_no_room_in_doubt(why);
         if (answer->status == FS_UNAVAILABLE || answer->status == FS_UNKNOWN)
             return translate_outcome(answer->status, &answer->fs_entry_res_u.failure.reason, "upload", why);
     }
@@ -369,6 +373,8 @@ enum outcome bundle_result(const struct bundle *bundle, size_t n, struct filesha
     const fs_entry_res *answer = answer_of(bundle, bundled);
     if (answer->status == FS_OK)
         return translate_entry(&answer->fs_entry_res_u.entry, out, why);
+    if (answer->status == FS_NOSPACE && bundle->in_doubt)
+        return session_no_room_in_doubt(why);
     return translate_outcome(answer->status, &answer->fs_entry_res_u.failure.reason,
                              names_subject(bundled->file.name, subject), why);
 }

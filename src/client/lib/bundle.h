@@ -46,6 +46,7 @@ struct bundle {
     size_t used; /* of them */
     size_t wire; /* what its arguments take, at most */
     bool sent;
+    bool in_doubt; /* an earlier call of it got no answer, or one that asked for a repeat */
     struct rpc_client *client; /* of `pending` */
     struct rpc_pending *pending;
     fs_upload_many_res res; /* points into the reply of `pending` */

@@ -158,7 +158,7 @@ enum outcome session_try(struct fileshare *session, struct session_call *call, s
 
 /*
  * What the status of the results means for a repeat. "No room" says that this sending was not done: one before it
- * whose answer was lost may still be at work, or come late. So it is asked again then.
+ * whose answer was lost may still be at work, or be done. So it is asked again then.
  */
 static enum outcome asks_for_repeat(const struct session_call *call, bool in_doubt)
 {
@@ -171,6 +171,20 @@ static enum outcome asks_for_repeat(const struct session_call *call, bool in_dou
                                     : OUTCOME_OK;
 }
 
+/* An answer that asks for a repeat in vain stays the answer: its reason says more than we know. "No room" does not. */
+static enum outcome end_in_vain(struct session_call *call, struct failure *why)
+{
+    fs_status status;
+    memcpy(&status, call->results, sizeof status);
+    return status == FS_NOSPACE ? session_no_room_in_doubt(why) : OUTCOME_OK;
+}
+
+enum outcome session_no_room_in_doubt(struct failure *why)
+{
+    return failure_set(why, OUTCOME_UNKNOWN,
+                       "the server is out of space now, and may have done it before; look, or try again");
+}
+
 enum outcome session_call(struct fileshare *session, struct session_call *call, struct failure *why)
 {
     struct retry retry;
@@ -181,12 +195,11 @@ enum outcome session_call(struct fileshare *session, struct session_call *call, 
         enum outcome repeat = outcome == OUTCOME_OK ? asks_for_repeat(call, in_doubt) : outcome;
         if (repeat == OUTCOME_OK)
             return OUTCOME_OK;
-        in_doubt = true;
+        in_doubt |= repeat != OUTCOME_UNAVAILABLE;
         if (outcome != OUTCOME_OK)
             session_call_end(call);
-        /* An answer that asks for a repeat in vain stays the answer: its reason says more than we know. */
         if (!retry_again(&retry, session, &repeat, why))
-            return outcome == OUTCOME_OK && repeat != OUTCOME_STOPPED ? OUTCOME_OK : repeat;
+            return outcome == OUTCOME_OK && repeat != OUTCOME_STOPPED ? end_in_vain(call, why) : repeat;
         session_call_end(call);
     }
 }

@@ -80,6 +80,8 @@ struct session_call {
  */
 must_check enum outcome session_call(struct fileshare *session, struct session_call *call,
                                      struct failure *why);
+/* UNKNOWN: what is told of "no room" after an earlier sending of the same act that may have been done. */
+must_check enum outcome session_no_room_in_doubt(struct failure *why);
 /* The same without any repeat. */
 must_check enum outcome session_try(struct fileshare *session, struct session_call *call,
                                     struct failure *why);

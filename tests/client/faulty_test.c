@@ -165,7 +165,7 @@ static void do_many(struct fileshare *session, const char *folder)
 
 static void with_plan(unsigned every, bool after)
 {
-    const struct store_faulty_plan plan = {.every = every, .after = after};
+    const struct store_faulty_plan plan = {.every = every, .by_chance = every > 3, .after = after};
     struct stage stage;
     uint8_t *bytes = pattern_bytes(LARGE, every);
     stage_open(&stage, &plan);

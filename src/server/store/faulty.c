@@ -25,6 +25,14 @@ static struct faulty *faulty_of(struct store *store)
 /* What happens to this act. */
 enum fault { FAULT_NONE, FAULT_BEFORE, FAULT_AFTER };
 
+static bool is_due(const struct store_faulty_plan *plan, uint32_t number)
+{
+    const uint32_t golden = 2654435761U; /* 2^32 over the golden ratio: multiples of it spread evenly */
+    if (plan->every == 0)
+        return false;
+    return (plan->by_chance ? number * golden >> 8 : number) % plan->every == 0;
+}
+
 static enum fault faulty_next(struct faulty *faulty)
 {
     if (faulty->plan.delay_ms > 0) {
@@ -33,7 +41,7 @@ static enum fault faulty_next(struct faulty *faulty)
         nanosleep(&delay, NULL);
     }
     unsigned number = atomic_fetch_add(&faulty->acts, 1) + 1;
-    if (faulty->plan.every == 0 || number % faulty->plan.every != 0)
+    if (!is_due(&faulty->plan, number))
         return FAULT_NONE;
     return faulty->plan.after ? FAULT_AFTER : FAULT_BEFORE;
 }

@@ -529,6 +529,7 @@ must_check enum outcome store_local_backup(const char *folder, const char *targe
  */
 struct store_faulty_plan {
     unsigned every;        /* each Nth act is faulty; 0: none */
+    bool by_chance;        /* so many in the mean: else who repeats a round of N acts never gets through */
     bool after;            /* the act is done, then UNKNOWN; else not done, UNAVAILABLE */
     unsigned delay_ms;     /* each act that may wait for the disk takes this much longer */
 };

@@ -26,6 +26,7 @@ target_compile_definitions(fs_cli PUBLIC FILESHARE_LOCALEDIR="${CMAKE_INSTALL_FU
 
 add_executable(fileshare-client src/client/cli/main.c)
 target_link_libraries(fileshare-client PRIVATE fileshare_warnings fs_cli)
+set_target_properties(fileshare-client PROPERTIES FILESHARE_ARCHIVES ${FILESHARE_ARCHIVES})
 install(TARGETS fileshare-client DESTINATION ${CMAKE_INSTALL_BINDIR})
 include(FileshareTranslations)
 add_dependencies(fileshare-client translations)

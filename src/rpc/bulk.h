@@ -42,6 +42,7 @@ struct bulk_source {
     bool (*fill)(struct bulk_source *source, void *to, size_t count);
     void (*mend)(struct bulk_source *source);
     struct bulk_source *next; /* NULL: the last */
+    size_t count;             /* of bytes; 0: not known before. In a reply, for a buffer that is not too large */
     bool failed;              /* `fill` returned false */
     const void *filled;       /* where it filled, while that is there */
 };

@@ -43,11 +43,12 @@ struct shelf {
 
 /*
  * Memory that was never touched costs more to fill than the socket does: so big
- * blocks are kept, 26 MiB at most. The largest takes FS_RECORD_MAX and a mark.
+ * blocks are kept, 30 MiB at most. The largest takes FS_RECORD_MAX and a mark.
  */
 static struct shelf shelves[] = {
     {.capacity = 64 * 1024, .keeps = KEEPS(32), .mutex = PTHREAD_MUTEX_INITIALIZER},
     {.capacity = 256 * 1024, .keeps = KEEPS(8), .mutex = PTHREAD_MUTEX_INITIALIZER},
+    {.capacity = 544 * 1024, .keeps = KEEPS(8), .mutex = PTHREAD_MUTEX_INITIALIZER},
     {.capacity = 1088 * 1024 + 64, .keeps = KEEPS(20), .mutex = PTHREAD_MUTEX_INITIALIZER},
 };
 

@@ -48,6 +48,23 @@ static bool_t free_arguments(SVCXPRT *transport, xdrproc_t decode, void *argumen
     return TRUE;
 }
 
+/*
+ * Room for what the sources fill in, and for as much beside it as most replies have. Too large a buffer is as bad as
+ * too small a one: what fills less than half of it is copied once more.
+ */
+static size_t wanted_room(const struct rpc_call *call)
+{
+    enum { BESIDE = 4096, BESIDE_EACH = 256 };
+    size_t room = BESIDE;
+
+    for (const struct bulk_source *source = call->source; source; source = source->next) {
+        if (source->count == 0 || source->count > call->reply_max)
+            return call->reply_max;
+        room += source->count + BESIDE_EACH;
+    }
+    return room < call->reply_max ? room : call->reply_max;
+}
+
 /* *spoilt: what an earlier try left, which sources may have filled; what this one leaves if it fails. */
 static struct record *encode(const struct rpc_call *call, struct rpc_msg *message, size_t capacity,
                              struct record **spoilt)
@@ -110,9 +127,8 @@ static bool_t give_reply(SVCXPRT *transport, struct rpc_msg *message)
     /* The dispatcher takes arguments that found no memory for malformed ones. */
     if (call->starved && message->rm_reply.rp_stat == MSG_ACCEPTED && message->acpted_rply.ar_stat == GARBAGE_ARGS)
         message->acpted_rply.ar_stat = SYSTEM_ERR;
-    /* What has a source is not small; else a small buffer is tried first. */
-    if (!call->source)
-        reply = encode(call, message, REPLY_SMALL, &spoilt);
+    /* Most replies are small, and of those that are not, most have sources that know how much they fill in. */
+    reply = encode(call, message, call->source ? wanted_room(call) : REPLY_SMALL, &spoilt);
     if (!reply)
         reply = encode(call, message, call->reply_max, &spoilt);
     while (!reply && mend(call))

@@ -102,6 +102,7 @@ static enum outcome download(struct rpc_call *call, const fs_download_args *args
     out->eof = count == left;
     out->content.fs_data_len = (u_int)count;
     out->content.fs_data_val = (char *)&content->source;
+    content->source.count = (size_t)count;
     if (count > 0)
         rpc_call_reply_from(call, &content->source);
     return OUTCOME_OK;
@@ -167,6 +168,7 @@ static enum outcome whole_file(struct reply *reply, const fs_download_one *one, 
     out->eof = whole;
     out->content.fs_data_len = (u_int)size;
     out->content.fs_data_val = (char *)&content->source;
+    content->source.count = size;
     if (size > 0) {
         *reply->last = &content->source;
         reply->last = &content->source.next;

@@ -139,19 +139,38 @@ enum outcome answers_keep(struct database *db, const struct answer_key *key, int
     return outcome == OUTCOME_OK ? answers_bound_all(db, database_last_row(db), why) : outcome;
 }
 
+/* Of the oldest ones those that are old enough. */
+static enum outcome forget_oldest(struct database *db, int64_t before, unsigned limit, uint64_t *removed,
+                                  struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "DELETE FROM answer WHERE seq IN (SELECT seq FROM answer ORDER BY seq LIMIT ?) AND done < ?");
+    bind_int(&q, limit);
+    bind_int(&q, before);
+    enum outcome outcome = query_run(&q, why);
+    if (outcome == OUTCOME_OK)
+        *removed += database_changed(db);
+    return outcome;
+}
+
+/* They are in the order of time: one look says that there is nothing to do, as there is not most of the time. */
+static enum outcome is_any_old(struct database *db, int64_t before, bool *out, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT done FROM answer ORDER BY seq LIMIT 1");
+    enum outcome outcome = query_row(&q, why);
+    *out = outcome == OUTCOME_OK && column_int(&q) < before;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
 enum outcome answers_sweep(struct database *db, int64_t before, unsigned limit, uint64_t *removed,
                            struct failure *why)
 {
-    {
-        scoped_query struct query q = query_on(
-            db, "DELETE FROM answer WHERE seq IN (SELECT seq FROM answer ORDER BY seq LIMIT ?) AND done < ?");
-        bind_int(&q, limit);
-        bind_int(&q, before);
-        enum outcome outcome = query_run(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        *removed += database_changed(db);
-    }
+    bool any;
+    enum outcome outcome = is_any_old(db, before, &any, why);
+    if (outcome == OUTCOME_OK && any)
+        outcome = forget_oldest(db, before, limit, removed, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     scoped_query struct query q = query_on(
         db, "DELETE FROM principal WHERE id IN"
             " (SELECT id FROM principal WHERE answers = 0 AND mailboxes = 0 AND interests = 0 LIMIT 100)");

@@ -142,7 +142,7 @@ static void expect(enum outcome outcome, const struct failure *why)
 
 static struct rpc_pending *begin_put(struct rpc_client *client, const struct work *work, uint64_t offset)
 {
-    struct chunk chunk = {{fill}, work, offset};
+    struct chunk chunk = {{.fill = fill}, work, offset};
     fs_upload_data_args arguments = {.offset = offset};
     struct rpc_pending *pending = NULL;
     struct failure why;

@@ -3,6 +3,7 @@
 #include "base/id.h"
 #include "base/scoped.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+
+enum { TREE_DEPTH = 8 };
 
 static enum outcome open_folder(const char *path, int *out, struct failure *why)
 {
@@ -83,7 +86,8 @@ enum outcome disk_make_folder(const char *path, mode_t mode, struct failure *why
     return make_one(part, mode, why);
 }
 
-static enum outcome fill_and_sync(int fd, const void *bytes, size_t count, const char *path, struct failure *why)
+static enum outcome fill_and_sync(int fd, const void *bytes, size_t count, const char *path,
+                                  struct failure *why)
 {
     enum outcome outcome = disk_write_at(fd, bytes, count, 0, path, why);
     if (outcome == OUTCOME_OK && fsync(fd) != 0)
@@ -91,7 +95,8 @@ static enum outcome fill_and_sync(int fd, const void *bytes, size_t count, const
     return outcome;
 }
 
-enum outcome disk_write_whole(const char *path, mode_t mode, const void *bytes, size_t count, struct failure *why)
+enum outcome disk_write_whole(const char *path, mode_t mode, const void *bytes, size_t count,
+                              struct failure *why)
 {
     const char *slash = strrchr(path, '/');
     const char *last = slash ? slash + 1 : path;
@@ -107,7 +112,8 @@ enum outcome disk_write_whole(const char *path, mode_t mode, const void *bytes, 
     struct id id = id_random();
     char random[ID_TEXT_SIZE], temporary[ID_TEXT_SIZE + 16];
     snprintf(temporary, sizeof temporary, ".new-%s", id_text(&id, random));
-    scoped_fd int fd = openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    scoped_fd int fd = openat(folder_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                              mode);
     if (fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot make a file in %s", folder);
 
@@ -137,11 +143,13 @@ static bool grow(char **buffer, size_t *size, size_t used, size_t most)
     return true;
 }
 
-enum outcome disk_read_whole(const char *path, size_t limit, char **out, size_t *out_count, struct failure *why)
+enum outcome disk_read_whole(const char *path, size_t limit, char **out, size_t *out_count,
+                             struct failure *why)
 {
     scoped_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return failure_system(why, errno == ENOENT ? OUTCOME_ABSENT : OUTCOME_LOCAL, errno, "cannot open %s", path);
+        return failure_system(why, errno == ENOENT ? OUTCOME_ABSENT : OUTCOME_LOCAL, errno, "cannot open %s",
+                              path);
 
     /* limit, the byte that tells that there is more, and a NUL */
     size_t most = limit > SIZE_MAX - 2 ? SIZE_MAX : limit + 2;
@@ -196,7 +204,8 @@ enum outcome disk_write_at(int fd, const void *bytes, size_t count, uint64_t off
     return OUTCOME_OK;
 }
 
-enum outcome disk_read_at(int fd, void *bytes, size_t count, uint64_t offset, const char *what, struct failure *why)
+enum outcome disk_read_at(int fd, void *bytes, size_t count, uint64_t offset, const char *what,
+                          struct failure *why)
 {
     enum outcome outcome = check_range(count, offset, what, why);
     if (outcome != OUTCOME_OK)
@@ -215,6 +224,45 @@ enum outcome disk_read_at(int fd, void *bytes, size_t count, uint64_t offset, co
         count -= (size_t)got;
     }
     return OUTCOME_OK;
+}
+
+static void remove_at(int folder_fd, const char *leaf, int depth);
+
+/* One pass over what is in the folder; whether anything went. */
+static bool remove_entries(int fd, int depth)
+{
+    char buffer[4096] __attribute__((aligned(8)));
+    bool removed = false;
+    ssize_t size;
+    lseek(fd, 0, SEEK_SET);
+    while ((size = getdents64(fd, buffer, sizeof buffer)) > 0) {
+        for (ssize_t at = 0; at < size;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(buffer + at);
+            at += entry->d_reclen;
+            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+                continue;
+            remove_at(fd, entry->d_name, depth);
+            removed |= faccessat(fd, entry->d_name, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+        }
+    }
+    return removed;
+}
+
+static void remove_at(int folder_fd, const char *leaf, int depth)
+{
+    if (unlinkat(folder_fd, leaf, 0) == 0 || depth == 0)
+        return;
+    scoped_fd int fd = openat(folder_fd, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    /* What is read while names go may leave some out. */
+    while (unlinkat(folder_fd, leaf, AT_REMOVEDIR) != 0 && remove_entries(fd, depth - 1))
+        continue;
+}
+
+void disk_remove_tree(const char *path)
+{
+    remove_at(AT_FDCWD, path, TREE_DEPTH);
 }
 
 enum outcome disk_free_bytes(int fd, uint64_t *out, struct failure *why)

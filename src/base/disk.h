@@ -36,10 +36,16 @@ must_check enum outcome disk_read_whole(const char *path, size_t limit, char **o
                                         struct failure *why);
 
 /* pwrite and pread until all of it; a short read is LOCAL. `what` names the file in the failure. */
-must_check enum outcome disk_write_at(int fd, const void *bytes, size_t count, uint64_t offset, const char *what,
-                                      struct failure *why);
+must_check enum outcome disk_write_at(int fd, const void *bytes, size_t count, uint64_t offset,
+                                      const char *what, struct failure *why);
 must_check enum outcome disk_read_at(int fd, void *bytes, size_t count, uint64_t offset, const char *what,
                                      struct failure *why);
+
+/*
+ * Removes what is at `path`, and all below it to a depth of 8, as far as it can; nothing there is fine. Needs no
+ * memory: it is the way back from having none. Links are removed, not followed.
+ */
+void disk_remove_tree(const char *path);
 
 /* Bytes that an unprivileged writer still has on the file system of `fd`. */
 must_check enum outcome disk_free_bytes(int fd, uint64_t *out, struct failure *why);
@@ -49,5 +55,5 @@ must_check enum outcome disk_free_bytes(int fd, uint64_t *out, struct failure *w
  * "$VARIABLE/rest" if the environment has VARIABLE with an absolute path, else
  * "$HOME/fallback/rest"; *out is yours (free). LOCAL if neither is set.
  */
-must_check enum outcome disk_user_path(const char *variable, const char *fallback, const char *rest, char **out,
-                                       struct failure *why);
+must_check enum outcome disk_user_path(const char *variable, const char *fallback, const char *rest,
+                                       char **out, struct failure *why);

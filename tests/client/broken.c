@@ -1,4 +1,5 @@
 #include "client/broken.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -202,7 +203,7 @@ void broken_begin(struct broken *broken, bool real_client)
     fflush(stdout);
     broken->dice = broken->seed;
     broken->bytes = pattern_bytes(SIZE, (unsigned)broken->seed | 1);
-    daemon_prepare(&broken->server, "/tmp");
+    daemon_prepare(&broken->server, place_on_disk());
     broken->server.options = options;
     broken_serve(broken);
     broken->proxy = proxy_new(broken->server.port);

@@ -1,4 +1,5 @@
 #include "client/daemon.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -167,13 +168,12 @@ void daemon_freeze(const struct daemon *daemon)
 void daemon_prepare(struct daemon *daemon, const char *parent)
 {
     *daemon = (struct daemon){.state = "state"};
-    snprintf(daemon->folder, sizeof daemon->folder, "%.40s/client_test.XXXXXX", parent);
-    assert_non_null(mkdtemp(daemon->folder));
+    assert_non_null(place_make(daemon->folder, parent, "client_test"));
 }
 
 void daemon_begin(struct daemon *daemon)
 {
-    daemon_prepare(daemon, "/tmp");
+    daemon_prepare(daemon, place_on_disk());
     daemon_start(daemon);
 }
 
@@ -228,10 +228,8 @@ uint8_t *pattern_bytes(size_t size, unsigned seed)
 
 int file_of(const void *bytes, size_t size)
 {
-    char path[] = "/tmp/client_file.XXXXXX";
-    int fd = mkstemp(path);
+    int fd = place_file();
     assert_true(fd >= 0);
-    unlink(path);
     for (size_t done = 0; done < size;) {
         ssize_t put = write(fd, (const uint8_t *)bytes + done, size - done);
         assert_true(put > 0);

@@ -4,6 +4,7 @@
  * many it dropped, to whoever comes: listen, prompt, wait.
  */
 #include "fault/program.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,7 +41,7 @@ struct stage {
 static void begin(struct stage *stage, const char *const *options)
 {
     *stage = (struct stage){.serial = 0};
-    daemon_prepare(&stage->world.server, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    daemon_prepare(&stage->world.server, place_in_memory());
     stage->world.server.options = options;
     daemon_start(&stage->world.server);
     stage->writer = world_session(&stage->world, "writer", 60);

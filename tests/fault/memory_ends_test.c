@@ -7,6 +7,7 @@
 #include "fault/memory/memory.h"
 #include "fault/world.h"
 
+#include "place.h"
 #include "server/delivery/delivery.h"
 #include "server/procedures/service.h"
 #include "server/upkeep.h"
@@ -126,7 +127,7 @@ static void begin_world(bool count_server)
 {
     struct fileshare_error error = {0};
     stage.world = (struct world){.seed = 1};
-    daemon_prepare(&stage.world.server, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    daemon_prepare(&stage.world.server, place_in_memory());
     memory_spare(!count_server);
     start_server();
     memory_spare(true);

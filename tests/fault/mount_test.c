@@ -5,6 +5,7 @@
  */
 #include "fault/inspect.h"
 #include "fault/world.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,7 +102,7 @@ static int begin(void **state)
     (void)state;
     char folder[128];
     stage = (struct stage){.world.seed = 1}; /* nothing here is random */
-    daemon_prepare(&stage.world.server, "/tmp");
+    daemon_prepare(&stage.world.server, place_on_disk());
     store_path(folder);
     assert_int_equal(mkdir(folder, 0700), 0);
     return 0;

@@ -15,6 +15,7 @@
 #include "fault/order/acts.h"
 #include "fault/power/cut.h"
 
+#include "place.h"
 #include "server/store/local/database.h"
 #include "server/store/store.h"
 
@@ -295,10 +296,9 @@ static int begin(void **state)
     static char served[128], checked[128], saved[128], store[128], backup[128];
     static const char *launcher[TRACE_WORDS];
     static const char *const options[] = {"--kept", "1s", NULL};
-    const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    const char *parent = place_in_memory();
     daemon_prepare(&stage.server, parent);
-    snprintf(stage.replay, sizeof stage.replay, "%s/order_replay.XXXXXX", parent);
-    if (!mkdtemp(stage.replay))
+    if (!place_make(stage.replay, parent, "order_replay"))
         return -1;
     snprintf(served, sizeof served, "%s/served.trace", stage.server.folder);
     snprintf(checked, sizeof checked, "%s/checked.trace", stage.server.folder);

@@ -12,6 +12,7 @@
 #include "fault/power/cut.h"
 #include "fault/power/verdict.h"
 #include "fault/power/work.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -249,9 +250,7 @@ static int begin(void **state)
     run.is_long = seconds != NULL;
     run.until = time(NULL) + (seconds ? atoi(seconds) : 0);
     print_message("FILESHARE_FAULT_SEED=%llu\n", (unsigned long long)run.seed);
-    snprintf(run.folder, sizeof run.folder, "%s/power_replay.XXXXXX",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    return mkdtemp(run.folder) ? 0 : -1;
+    return place_make(run.folder, place_in_memory(), "power_replay") ? 0 : -1;
 }
 
 static int end(void **state)

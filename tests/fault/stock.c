@@ -2,6 +2,7 @@
 
 #include "base/scoped.h"
 #include "client/daemon.h"
+#include "place.h"
 #include "server/store/local/database.h"
 #include "server/store/store.h"
 
@@ -165,9 +166,7 @@ static void find_blobs(struct stock *stock)
 void stock_begin(struct stock *stock)
 {
     *stock = (struct stock){0};
-    snprintf(stock->folder, sizeof stock->folder, "%s/stock.XXXXXX",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    assert_non_null(mkdtemp(stock->folder));
+    assert_non_null(place_make(stock->folder, place_in_memory(), "stock"));
     struct store *store = open_store(stock, "base", false);
     fill_store(stock, store);
     store->acts->close(store);

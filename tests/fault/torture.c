@@ -1,6 +1,7 @@
 #include "fault/torture.h"
 
 #include "fault/inspect.h"
+#include "place.h"
 #include "proto/fileshare.h"
 
 #include <setjmp.h>
@@ -48,14 +49,6 @@ static void catch_interrupts(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-static const char *parent_folder(void)
-{
-    const char *parent = getenv("TMPDIR");
-    if (parent && strlen(parent) < 40)
-        return parent;
-    return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-}
-
 /* ---- life ---- */
 
 static void begin_actors(struct stage *stage)
@@ -81,7 +74,7 @@ static void begin_actors(struct stage *stage)
 void stage_begin(struct stage *stage)
 {
     struct world *world = &stage->world;
-    world_prepare(world, parent_folder());
+    world_prepare(world, place_in_memory());
     catch_interrupts();
     trouble_begin(&stage->trouble, world); /* its network comes before any thread */
     world->server.options = options;

@@ -1,6 +1,7 @@
 #include "fault/world.h"
 
 #include "base/digest.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +52,7 @@ void world_prepare(struct world *world, const char *parent)
 
 void world_begin(struct world *world)
 {
-    world_prepare(world, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    world_prepare(world, place_in_memory());
     daemon_start(&world->server);
 }
 

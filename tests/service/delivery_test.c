@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "callback/listener.h"
+#include "place.h"
 #include "rpc/client.h"
 #include "server/procedures/service.h"
 
@@ -109,8 +110,7 @@ static void house_end(struct house *house)
 static struct house *house_new(void)
 {
     struct house *house = calloc(1, sizeof *house);
-    strcpy(house->folder, "/tmp/fileshare-delivery-XXXXXX");
-    assert_non_null(mkdtemp(house->folder));
+    assert_non_null(place_make(house->folder, place_on_disk(), "delivery"));
     house_begin(house);
     return house;
 }

@@ -1,3 +1,4 @@
+#include "place.h"
 #include "service/desk.h"
 
 #include <ftw.h>
@@ -66,9 +67,7 @@ void desk_open(struct desk *desk)
 {
     *desk = (struct desk){.limits = store_limits_default()};
     /* In memory where that is at hand: it syncs often. */
-    snprintf(desk->folder, sizeof desk->folder, "%s/fileshare-desk-XXXXXX",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    assert_non_null(mkdtemp(desk->folder));
+    assert_non_null(place_make(desk->folder, place_in_memory(), "desk"));
     clock_test_init(&desk->clock, (int64_t)1000 * CLOCK_SECOND, (int64_t)1700000000 * CLOCK_SECOND);
     open_parts(desk);
 }

@@ -1,3 +1,4 @@
+#include "place.h"
 #include "service/store_subject.h"
 
 #include <ftw.h>
@@ -23,11 +24,7 @@ struct subject *subject_new(void)
     struct subject *subject = calloc(1, sizeof *subject);
     assert_non_null(subject);
     /* In memory where that is at hand: the suite syncs some thousand times. */
-    const char *parent = getenv("TMPDIR");
-    if (!parent)
-        parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(subject->folder, sizeof subject->folder, "%.40s/store-XXXXXX", parent);
-    assert_non_null(mkdtemp(subject->folder));
+    assert_non_null(place_make(subject->folder, place_in_memory(), "store"));
     clock_test_init(&subject->clock, 5 * (int64_t)CLOCK_SECOND, INT64_C(1700000000) * CLOCK_SECOND);
     subject->limits = store_limits_default();
     subject->plan = faults;

@@ -1,6 +1,7 @@
 /* Lines out of a descriptor, whole whatever way they come; a signal interrupts, and loses nothing. */
 #include "client/cli/interrupt.h"
 #include "client/cli/lines.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -60,12 +61,10 @@ static void lines_come_whole(void **state)
 /* A line of `size` bytes with its newline, from a file. */
 static void longest(size_t size, enum outcome wanted)
 {
-    char path[] = "/tmp/lines.XXXXXX";
     struct lines *lines = malloc(sizeof *lines);
     char *text = malloc(size);
-    int fd = mkstemp(path);
+    int fd = place_file();
     assert_true(fd >= 0);
-    unlink(path);
     memset(text, 'x', size);
     text[size - 1] = '\n';
     send_bytes(fd, text, size);

@@ -1,4 +1,5 @@
 /* config: every key by default, by file, by command line; what is refused; the dump read back. */
+#include "place.h"
 #include "server/command_line.h"
 #include "server/config.h"
 
@@ -11,17 +12,17 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/fileshare-config-XXXXXX";
+static char folder[PLACE_SIZE];
 
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) ? 0 : -1;
+    return place_make(folder, place_on_disk(), "config") ? 0 : -1;
 }
 
 static int remove_folder(void **state)
 {
-    char path[64];
+    char path[PLACE_SIZE + 8];
 
     (void)state;
     snprintf(path, sizeof path, "%s/conf", folder);
@@ -31,7 +32,7 @@ static int remove_folder(void **state)
 
 static const char *write_file(const char *text)
 {
-    static char path[64];
+    static char path[PLACE_SIZE + 8];
 
     snprintf(path, sizeof path, "%s/conf", folder);
     FILE *file = fopen(path, "w");
@@ -41,8 +42,8 @@ static const char *write_file(const char *text)
     return path;
 }
 
-static enum outcome read_line(struct command_line *out, struct failure *why, const char *first, const char *second,
-                              const char *third)
+static enum outcome read_line(struct command_line *out, struct failure *why, const char *first,
+                              const char *second, const char *third)
 {
     char *argv[] = {(char[]){"fileshared"}, (char *)(uintptr_t)first, (char *)(uintptr_t)second,
                     (char *)(uintptr_t)third, NULL};
@@ -147,7 +148,8 @@ static void a_dump_read_back_is_the_same_dump(void **state)
     struct failure why = {0};
 
     (void)state;
-    assert_int_equal(read_line(&line, &why, "--port=7", "--allow=10.0.0.0/8", "--listen=0.0.0.0"), OUTCOME_OK);
+    assert_int_equal(read_line(&line, &why, "--port=7", "--allow=10.0.0.0/8", "--listen=0.0.0.0"),
+                     OUTCOME_OK);
     char *first = dump_text(line.config);
     assert_int_equal(config_new(&again, &why), OUTCOME_OK);
     assert_int_equal(config_read(again, write_file(first), &why), OUTCOME_OK);
@@ -169,8 +171,9 @@ static void the_command_line_beats_the_file(void **state)
     char option[96];
 
     (void)state;
-    snprintf(option, sizeof option, "--config=%s",
-             write_file("[server]\nport = 5\nlisten = 127.0.0.1\nlisten = ::1\n[store]\n# roomy\nreserve = 2M\n"));
+    snprintf(
+        option, sizeof option, "--config=%s",
+        write_file("[server]\nport = 5\nlisten = 127.0.0.1\nlisten = ::1\n[store]\n# roomy\nreserve = 2M\n"));
     assert_int_equal(read_line(&line, &why, option, NULL, NULL), OUTCOME_OK);
     assert_int_equal(line.config->port, 5);
     assert_int_equal(line.config->address_count, 2);
@@ -259,7 +262,8 @@ static void other_addresses_come_with_a_word_for_it(void **state)
     (void)state;
     assert_int_equal(read_line(&line, &why, "--listen=0.0.0.0", "--insecure", NULL), OUTCOME_OK);
     config_free(line.config);
-    assert_int_equal(read_line(&line, &why, "--listen=[::]:5", "--allow=fe80::/10", "--no-rpcbind"), OUTCOME_OK);
+    assert_int_equal(read_line(&line, &why, "--listen=[::]:5", "--allow=fe80::/10", "--no-rpcbind"),
+                     OUTCOME_OK);
     assert_int_equal(address_port(&line.config->addresses[0]), 5);
     assert_false(line.config->rpcbind);
     config_free(line.config);

@@ -1,5 +1,6 @@
 /* The bytes that are uploaded: of a file at any offset, of a pipe as far back as they are kept. */
 #include "client/lib/content.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,10 +40,8 @@ static int tear_down(void **state)
 
 static int file_of(size_t size)
 {
-    char path[] = "/tmp/content_test.XXXXXX";
-    int fd = mkstemp(path);
+    int fd = place_file();
     assert_true(fd >= 0);
-    unlink(path);
     assert_int_equal(write(fd, bytes, size), size);
     assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
     return fd;

@@ -3,6 +3,7 @@
  * a file size limit breaks a write in its middle, /dev/full has no room.
  */
 #include "base/disk.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,13 +26,12 @@
 
 #include <cmocka.h>
 
-static char folder[64];
+static char folder[PLACE_SIZE];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/disk_test.XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    return place_make(folder, place_on_disk(), "disk") ? 0 : -1;
 }
 
 static int remove_one(const char *path, const struct stat *status, int flag, struct FTW *walk)
@@ -71,7 +71,7 @@ static void holds(const char *path, const char *expected)
 {
     char *text = NULL;
     size_t count = 999;
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     if (disk_read_whole(path, 100000, &text, &count, &why) != OUTCOME_OK)
         fail_msg("%s", why.text);
     assert_string_equal(text, expected);
@@ -83,7 +83,7 @@ static void test_folders_are_made_with_what_is_above(void **state)
 {
     (void)state;
     struct stat status;
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     assert_int_equal(disk_make_folder(in_folder("a/b//c/"), 0700, &why), OUTCOME_OK);
     assert_int_equal(stat(in_folder("a/b"), &status), 0);
     assert_int_equal(status.st_mode & 0777, 0700);
@@ -98,7 +98,7 @@ static void test_folders_are_made_with_what_is_above(void **state)
 static void test_folders_that_cannot_be(void **state)
 {
     (void)state;
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     assert_int_equal(disk_write_whole(in_folder("file"), 0600, "", 0, &why), OUTCOME_OK);
     assert_int_equal(disk_make_folder(in_folder("file"), 0700, &why), OUTCOME_LOCAL);
     assert_non_null(strstr(why.text, "/file is there and is not a folder"));
@@ -117,7 +117,7 @@ static void test_a_file_is_written_and_replaced(void **state)
 {
     (void)state;
     struct stat status;
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     mode_t before = umask(022);
     assert_int_equal(disk_write_whole(in_folder("f"), 0600, "one", 3, &why), OUTCOME_OK);
     holds(in_folder("f"), "one");
@@ -154,7 +154,7 @@ static void test_a_write_that_fails_changes_nothing(void **state)
 {
     (void)state;
     static char bytes[100000];
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     assert_int_equal(disk_write_whole(in_folder("f"), 0600, "old", 3, &why), OUTCOME_OK);
 
     /* the limit breaks the write in its middle */
@@ -257,13 +257,13 @@ static void test_a_killed_writer_leaves_a_whole_file(void **state)
 static void test_reading_stops_at_the_limit(void **state)
 {
     (void)state;
-    static const size_t sizes[] = { 0, 1, 4093, 4094, 4095, 4096, 4097, 20000 };
+    static const size_t sizes[] = {0, 1, 4093, 4094, 4095, 4096, 4097, 20000};
     static char bytes[20000];
     memset(bytes, 'z', sizeof bytes);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         char *text = NULL;
         size_t count = 77;
-        struct failure why = { .text = "" };
+        struct failure why = {.text = ""};
         assert_int_equal(disk_write_whole(in_folder("f"), 0600, bytes, sizes[i], NULL), OUTCOME_OK);
         assert_int_equal(disk_read_whole(in_folder("f"), sizes[i], &text, &count, &why), OUTCOME_OK);
         assert_int_equal(count, sizes[i]);
@@ -288,7 +288,7 @@ static void test_what_cannot_be_read(void **state)
     (void)state;
     char *text = NULL;
     size_t count;
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     assert_int_equal(disk_read_whole(in_folder("none"), 10, &text, &count, &why), OUTCOME_ABSENT);
     assert_non_null(strstr(why.text, "/none: No such file"));
     assert_int_equal(disk_read_whole(folder, 10, &text, &count, &why), OUTCOME_LOCAL);
@@ -302,7 +302,7 @@ static void test_reading_and_writing_at_an_offset(void **state)
     int fd = open(in_folder("f"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     char got[8] = "";
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     uint64_t far = (uint64_t)5 << 30; /* beyond 4 GiB, sparse */
     assert_int_equal(disk_write_at(fd, "hello", 5, far, "f", &why), OUTCOME_OK);
     assert_int_equal(disk_read_at(fd, got, 5, far, "f", &why), OUTCOME_OK);
@@ -328,7 +328,7 @@ static void test_free_bytes_and_sync(void **state)
 {
     (void)state;
     uint64_t bytes = 0;
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(disk_free_bytes(fd, &bytes, &why), OUTCOME_OK);
@@ -342,10 +342,37 @@ static void test_free_bytes_and_sync(void **state)
     assert_non_null(strstr(why.text, "/x"));
 }
 
+/* A thousand names, folders in folders, links that lead out. */
+static void test_a_tree_is_removed(void **state)
+{
+    (void)state;
+    char tree[PLACE_SIZE + 32], path[PLACE_SIZE + 96], outside[PLACE_SIZE + 32];
+    struct stat status;
+    snprintf(outside, sizeof outside, "%s/outside", folder);
+    assert_int_equal(mkdir(outside, 0700), 0);
+    snprintf(tree, sizeof tree, "%s/tree", folder);
+    snprintf(path, sizeof path, "%s/one/two/three/four/five/six", tree);
+    assert_int_equal(disk_make_folder(path, 0700, NULL), OUTCOME_OK);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(path, sizeof path, "%s/one/%s-%d", tree, "a-name-that-is-long-enough-for-many-pages", i);
+        assert_int_equal(i % 3 == 0 ? mkdir(path, 0700) : symlink(outside, path), 0);
+    }
+    disk_remove_tree(tree);
+    assert_int_equal(lstat(tree, &status), -1);
+    assert_int_equal(lstat(outside, &status), 0);
+    disk_remove_tree(outside);
+    assert_int_equal(lstat(outside, &status), -1);
+    disk_remove_tree(outside); /* nothing there */
+    snprintf(path, sizeof path, "%s/file", folder);
+    assert_int_equal(disk_write_whole(path, 0600, "x", 1, NULL), OUTCOME_OK);
+    disk_remove_tree(path);
+    assert_int_equal(lstat(path, &status), -1);
+}
+
 static void path_is(const char *variable, const char *home, const char *expected)
 {
     char *path = NULL;
-    struct failure why = { .text = "" };
+    struct failure why = {.text = ""};
     unsetenv("DISK_TEST_HOME");
     unsetenv("HOME");
     if (variable)
@@ -390,6 +417,7 @@ int main(void)
         IN_FOLDER(test_what_cannot_be_read),
         IN_FOLDER(test_reading_and_writing_at_an_offset),
         IN_FOLDER(test_free_bytes_and_sync),
+        IN_FOLDER(test_a_tree_is_removed),
         cmocka_unit_test(test_paths_of_the_user),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

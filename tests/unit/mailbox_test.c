@@ -1,5 +1,6 @@
 /* The durable mailbox: made once, held by one, its number never falls. */
 #include "client/lib/mailbox.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,14 +17,13 @@
 
 #include <cmocka.h>
 
-static char folder[64];
+static char folder[PLACE_SIZE];
 static const struct id instance = {{1, 2, 3}};
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/mailbox_test.XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    return place_make(folder, place_on_disk(), "mailbox") ? 0 : -1;
 }
 
 static int remove_one(const char *path, const struct stat *status, int flag, struct FTW *walk)

@@ -1,5 +1,6 @@
 /* The note of an upload that was broken off: taken up again, told from others, held by one, bounded. */
 #include "client/lib/unfinished.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,13 +16,13 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/unfinished_test.XXXXXX";
-static char state[64];
+static char folder[PLACE_SIZE];
+static char state[PLACE_SIZE + 8];
 
 static int begin(void **nothing)
 {
     (void)nothing;
-    if (!mkdtemp(folder))
+    if (!place_make(folder, place_on_disk(), "unfinished"))
         return -1;
     snprintf(state, sizeof state, "%s/state", folder);
     return 0;

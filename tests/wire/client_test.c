@@ -1,4 +1,5 @@
 /* Calls in flight, deadlines, and what a peer may do to them: rpc/client.h. */
+#include "place.h"
 #include "wire/client_calls.h"
 
 #include <arpa/inet.h>
@@ -67,11 +68,11 @@ static void test_black_hole(void **state)
 {
     struct sockaddr_in ip = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct sockaddr_un local = {.sun_family = AF_UNIX};
-    char folder[] = "/tmp/client_test.XXXXXX";
+    char folder[PLACE_SIZE];
 
     (void)state;
     black_hole((struct sockaddr *)&ip, sizeof(ip));
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(place_make(folder, place_on_disk(), "client"));
     snprintf(local.sun_path, sizeof(local.sun_path), "%s/socket", folder);
     black_hole((struct sockaddr *)&local, sizeof(local));
     unlink(local.sun_path);

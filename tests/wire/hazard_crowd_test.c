@@ -1,4 +1,5 @@
 /* Many peers: more than there are descriptors, idle ones by the thousand, ones that vanish. */
+#include "place.h"
 #include "wire/peer.h"
 #include "wire/small_program.h"
 
@@ -136,7 +137,7 @@ static void test_connections_of_one_address(void **state)
 /* On a Unix socket it is the uid that has so many. */
 static void test_connections_of_one_uid(void **state)
 {
-    char folder[] = "/tmp/fileshare-crowd-XXXXXX", path[64];
+    char folder[PLACE_SIZE], path[PLACE_SIZE + 8];
     struct address local;
     struct rpc_server *server;
     struct rpc_server_options options = {.program = &small_program,
@@ -147,7 +148,7 @@ static void test_connections_of_one_uid(void **state)
 
     (void)state;
     few_each(&options.limits);
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(place_make(folder, place_on_disk(), "crowd"));
     snprintf(path, sizeof path, "%s/socket", folder);
     assert_int_equal(address_local(path, &local, NULL), OUTCOME_OK);
     assert_int_equal(rpc_server_new(&options, &server, NULL), OUTCOME_OK);

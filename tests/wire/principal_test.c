@@ -1,4 +1,5 @@
 /* Who the kernel says is at the other end, whatever the credential claims. */
+#include "place.h"
 #include "rpc/principal.h"
 #include "wire/peer.h"
 
@@ -136,7 +137,7 @@ static void expect_nobody(int listener, const struct address *address)
 
 static void test_another_uid(void **state)
 {
-    char folder[] = "/tmp/fileshare-principal-XXXXXX", path[64];
+    char folder[PLACE_SIZE], path[PLACE_SIZE + 8];
     struct address address, local;
 
     (void)state;
@@ -146,7 +147,7 @@ static void test_another_uid(void **state)
     expect_nobody(listener, &address);
     close(listener);
 
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(place_make(folder, place_on_disk(), "principal"));
     assert_int_equal(chmod(folder, 0755), 0);
     snprintf(path, sizeof path, "%s/socket", folder);
     assert_int_equal(address_local(path, &local, NULL), OUTCOME_OK);

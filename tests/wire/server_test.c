@@ -1,4 +1,5 @@
 /* The server as a well-behaved peer sees it: versions, programs, procedures, credentials. */
+#include "place.h"
 #include "rpc/server.h"
 #include "wire/peer.h"
 #include "wire/small_program.h"
@@ -143,11 +144,11 @@ static void expect_who(const struct address *address, uint32_t claimed, const ch
 /* What the credential claims does not count where the kernel knows better. */
 static void test_principals(void **state)
 {
-    char folder[] = "/tmp/fileshare-server-XXXXXX", path[64], wanted[64];
+    char folder[PLACE_SIZE], path[PLACE_SIZE + 8], wanted[64];
     struct address local, v6;
 
     (void)state;
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(place_make(folder, place_on_disk(), "server"));
     snprintf(path, sizeof path, "%s/socket", folder);
     snprintf(wanted, sizeof wanted, "unix:%u+", (unsigned)geteuid());
     expect_who(&small.tcp, 4711, wanted);
@@ -171,13 +172,13 @@ static void test_principals(void **state)
 
 static void test_local_socket(void **state)
 {
-    char folder[] = "/tmp/fileshare-server-XXXXXX", path[64];
+    char folder[PLACE_SIZE], path[PLACE_SIZE + 8];
     struct address local;
     struct rpc_server *first, *second;
     struct stat found;
 
     (void)state;
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(place_make(folder, place_on_disk(), "server"));
     snprintf(path, sizeof path, "%s/socket", folder);
     assert_int_equal(address_local(path, &local, NULL), OUTCOME_OK);
     /* A dead one is replaced. */

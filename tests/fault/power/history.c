@@ -1,6 +1,7 @@
 #include "fault/power/history.h"
 
 #include "base/glob.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,9 +27,7 @@ void history_begin(struct history *history, uint64_t seed)
     history->tolds = calloc(HISTORY_DEEDS, sizeof *history->tolds);
     history->oweds = calloc(HISTORY_DEEDS, sizeof *history->oweds);
     assert_true(history->deeds && history->tolds && history->oweds);
-    snprintf(history->folder, sizeof history->folder, "%s/power_history.XXXXXX",
-             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    assert_non_null(mkdtemp(history->folder));
+    assert_non_null(place_make(history->folder, place_in_memory(), "power_history"));
     clock_test_init(&history->clock, 5 * (int64_t)CLOCK_SECOND, INT64_C(1700000000) * CLOCK_SECOND);
     clock_test_boot(&history->clock, 1, 5 * (int64_t)CLOCK_SECOND);
     for (unsigned i = 0; i < MAILBOXES; i++)

@@ -19,9 +19,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { ROUNDS_MAX = 100 };
 
@@ -37,14 +37,6 @@ struct backup {
     struct store_backup done;
 };
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
 static void backup_fini(struct backup *backup)
 {
     database_close(backup->source);
@@ -54,7 +46,7 @@ static void backup_fini(struct backup *backup)
     scoped_fd_at(&backup->to_fd);
     scoped_fd_at(&backup->pin_fd); /* lets go */
     if (backup->work)
-        nftw(backup->work, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+        disk_remove_tree(backup->work);
     free(backup->work);
     free(backup->work_path);
     free(backup->target);

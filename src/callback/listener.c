@@ -97,12 +97,12 @@ static uint32_t random_number(void)
 }
 
 /* Not to be in rpcbind's book is no failure: the server is told the port as well. */
-static void register_number(struct listener *listener)
+static void register_number(struct listener *listener, int stop_fd)
 {
     struct failure why;
     uint32_t number;
-    enum outcome outcome = rpcbind_register_transient(&listener->address, 1, FILESHARE_CALLBACK_V1, &number,
-                                                      &listener->registration, &why);
+    enum outcome outcome = rpcbind_register_transient(&listener->address, 1, FILESHARE_CALLBACK_V1, stop_fd,
+                                                      &number, &listener->registration, &why);
     if (outcome == OUTCOME_OK) {
         listener->number = number;
         rpc_server_set_number(listener->server, number);
@@ -122,7 +122,7 @@ enum outcome listener_new(const struct listener_options *options, struct listene
     listener->number = random_number();
     enum outcome outcome = listen_at(listener, &options->local, why);
     if (outcome == OUTCOME_OK && !options->without_rpcbind)
-        register_number(listener);
+        register_number(listener, options->stop_fd);
     if (outcome == OUTCOME_OK)
         outcome = rpc_server_start(listener->server, why);
     if (outcome != OUTCOME_OK) {

@@ -44,6 +44,7 @@ struct listener;
 struct listener_options {
     struct address local; /* where to listen; its port is not looked at; loopback if it is a Unix socket */
     bool without_rpcbind;
+    int stop_fd; /* once it is readable listener_new waits for rpcbind no longer; 0: none */
 };
 
 must_check enum outcome listener_new(const struct listener_options *options, struct listener **out,

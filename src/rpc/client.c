@@ -14,20 +14,46 @@
 #include <unistd.h>
 
 /* A peer that is gone without a word is noticed after two minutes, on a connection where nothing is asked. */
-enum { GROUPS_MAX = 16, KEEPALIVE_IDLE_S = 60, KEEPALIVE_EVERY_S = 15, KEEPALIVE_COUNT = 4 };
+enum {
+    GROUPS_MAX = 16,
+    LOCAL_SLICE_MS = 200,
+    KEEPALIVE_IDLE_S = 60,
+    KEEPALIVE_EVERY_S = 15,
+    KEEPALIVE_COUNT = 4
+};
 
 /* ---- connecting ---- */
 
-/* A Unix socket whose backlog is full is waited for by a blocking connect alone. */
-static int connect_local(int fd, const struct address *address, unsigned limit_ms)
+/* Whether whoever gave the descriptor wants us to end; 0: nobody did. */
+static bool is_stopped(int stop_fd)
 {
-    struct timeval limit = {.tv_sec = limit_ms / 1000, .tv_usec = (long)(limit_ms % 1000) * 1000};
+    struct pollfd polled = {.fd = stop_fd, .events = POLLIN};
 
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
-        return errno;
-    if (connect(fd, &address->any, address->size) == 0)
-        return 0;
-    return errno == EAGAIN ? ETIMEDOUT : errno;
+    return stop_fd > 0 && poll(&polled, 1, 0) > 0;
+}
+
+/* A Unix socket whose backlog is full is waited for by a blocking connect alone: a slice at a time, for stop_fd. */
+static int connect_local(int fd, const struct address *address, unsigned limit_ms, int stop_fd)
+{
+    int64_t deadline = client_now() + (int64_t)limit_ms * 1000000;
+
+    while (!is_stopped(stop_fd)) {
+        int64_t left = deadline - client_now(), slice = (int64_t)LOCAL_SLICE_MS * 1000000;
+        if (left < 1000000)
+            left = 1000000; /* 0 would mean without end */
+        if (stop_fd <= 0 || left < slice)
+            slice = left;
+        struct timeval limit = {.tv_sec = slice / 1000000000, .tv_usec = slice % 1000000000 / 1000};
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
+            return errno;
+        if (connect(fd, &address->any, address->size) == 0)
+            return 0;
+        if (errno != EAGAIN && errno != EINTR)
+            return errno;
+        if (client_now() >= deadline)
+            return ETIMEDOUT;
+    }
+    return ECANCELED;
 }
 
 static int connect_ip(int fd, const struct address *address, unsigned limit_ms, int stop_fd)
@@ -76,7 +102,7 @@ static enum outcome open_socket(struct rpc_client *client, struct failure *why)
 
     if (fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot make a socket for %s", client->peer_text);
-    int error = local ? connect_local(fd, &client->peer, limit_ms)
+    int error = local ? connect_local(fd, &client->peer, limit_ms, client->options.stop_fd)
                       : connect_ip(fd, &client->peer, limit_ms, client->options.stop_fd);
     if (error == ETIMEDOUT)
         return failure_set(why, OUTCOME_TIMEOUT, "%s did not take the connection in %u ms", client->peer_text,

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 enum {
-    ASK_MS = 2000,    /* one question to our own rpcbind */
+    ASK_MS = 2000,    /* one question to our own rpcbind, */
+    LEAVE_MS = 1000,  /* and at the end */
     PROBE_MS = 1000,  /* a NULL call to whoever is registered */
     CLEANED_MAX = 64, /* dead entries that one start looks after, */
     CLEAN_MS = 2000,  /* and for so long: one that does not answer takes PROBE_MS */
@@ -68,7 +69,7 @@ static bool_t nothing(XDR *xdrs, ...)
 }
 
 static enum life probe(const struct address *address, uint32_t program, uint32_t version,
-                       unsigned deadline_ms)
+                       unsigned deadline_ms, int stop_fd)
 {
     const struct rpc_client_options options = {
         .number = program,
@@ -76,6 +77,7 @@ static enum life probe(const struct address *address, uint32_t program, uint32_t
         .connect_ms = deadline_ms,
         .call_ms = deadline_ms,
         .anonymous = true,
+        .stop_fd = stop_fd,
     };
     struct rpc_client *client = NULL;
     struct rpc_pending *pending = NULL;
@@ -93,17 +95,20 @@ static enum life probe(const struct address *address, uint32_t program, uint32_t
 
 bool rpcbind_is_alive(const struct address *address, uint32_t program, uint32_t version, unsigned deadline_ms)
 {
-    return probe(address, program, version, deadline_ms) == LIFE_ANSWERS;
+    return probe(address, program, version, deadline_ms, 0) == LIFE_ANSWERS;
 }
 
-/* Whether the entry leads to nobody. One whose address cannot be read is left alone. */
-static bool is_dead(const struct rpcb *entry, enum life *out)
+/* Whether the entry leads to nobody. One whose address cannot be read is left alone; so is all once we are to end. */
+static bool is_dead(const struct rpcbind_talk *talk, const struct rpcb *entry, enum life *out)
 {
     struct address address;
 
     *out = LIFE_SILENT;
     if (address_from_universal(entry->r_netid, entry->r_addr, &address, NULL) == OUTCOME_OK)
-        *out = probe(&address, (uint32_t)entry->r_prog, (uint32_t)entry->r_vers, PROBE_MS);
+        *out = probe(&address, (uint32_t)entry->r_prog, (uint32_t)entry->r_vers, PROBE_MS,
+                     rpcbind_talk_stop_fd(talk));
+    if (rpcbind_talk_is_stopped(talk))
+        *out = LIFE_SILENT;
     return *out == LIFE_DEAD;
 }
 
@@ -157,7 +162,7 @@ static enum outcome take_over(struct rpcbind_talk *talk, const struct rpcb *entr
     if (address_from_universal(entry->r_netid, entry->r_addr, &address, NULL) == OUTCOME_OK)
         address_text(&address, shown);
     const char *where = shown[0] ? shown : entry->r_addr;
-    if (!is_dead(entry, &life))
+    if (!is_dead(talk, entry, &life))
         return failure_set(
             why, OUTCOME_HELD,
             "rpcbind has program 0x%x version %u at %s %s, registered by %s, where somebody %s",
@@ -226,10 +231,10 @@ static enum outcome as_unavailable(enum outcome outcome, struct failure *why)
     return OUTCOME_UNAVAILABLE;
 }
 
-enum outcome rpcbind_register(struct rpcbind_registration *registration, struct failure *why)
+enum outcome rpcbind_register(struct rpcbind_registration *registration, int stop_fd, struct failure *why)
 {
     scoped(talk_end_at) struct rpcbind_talk *talk = NULL;
-    enum outcome outcome = rpcbind_talk_here(ASK_MS, &talk, why);
+    enum outcome outcome = rpcbind_talk_here(ASK_MS, stop_fd, &talk, why);
 
     for (unsigned i = 0; i < registration->count && outcome == OUTCOME_OK; i++) {
         outcome = register_one(talk, registration, &registration->addresses[registration->first], why);
@@ -264,7 +269,7 @@ void *rpcbind_registration_free(struct rpcbind_registration *registration)
 {
     scoped(talk_end_at) struct rpcbind_talk *talk = NULL;
 
-    if (registration && rpcbind_talk_here(ASK_MS, &talk, NULL) == OUTCOME_OK)
+    if (registration && rpcbind_talk_here(LEAVE_MS, 0, &talk, NULL) == OUTCOME_OK)
         unset_ours(talk, registration);
     free(registration);
     return NULL;
@@ -303,10 +308,10 @@ static enum outcome remove_dead(struct rpcbind_talk *talk, rpcblist_ptr entries,
         if (!is_transient(entry) || strcmp(entry->r_owner, name) != 0 ||
             strncmp(entry->r_netid, "tcp", 3) != 0)
             continue;
-        if (clock_elapsed(clock_system()) > until)
+        if (clock_elapsed(clock_system()) > until || rpcbind_talk_is_stopped(talk))
             return OUTCOME_OK; /* the next start goes on */
         looked++;
-        if (is_dead(entry, &life))
+        if (is_dead(talk, entry, &life))
             outcome = rpcbind_talk_unset(talk, (uint32_t)entry->r_prog, (uint32_t)entry->r_vers,
                                          entry->r_netid, &unset, why);
     }
@@ -377,7 +382,7 @@ static enum outcome find_number(struct rpcbind_talk *talk, struct rpcbind_regist
 }
 
 enum outcome rpcbind_register_transient(const struct address *addresses, unsigned count, uint32_t version,
-                                        uint32_t *program, struct rpcbind_registration **out,
+                                        int stop_fd, uint32_t *program, struct rpcbind_registration **out,
                                         struct failure *why)
 {
     scoped(talk_end_at) struct rpcbind_talk *talk = NULL;
@@ -385,7 +390,7 @@ enum outcome rpcbind_register_transient(const struct address *addresses, unsigne
     enum outcome outcome = rpcbind_registration_new(0, version, addresses, count, &registration, why);
 
     if (outcome == OUTCOME_OK)
-        outcome = rpcbind_talk_here(ASK_MS, &talk, why);
+        outcome = rpcbind_talk_here(ASK_MS, stop_fd, &talk, why);
     if (outcome == OUTCOME_OK)
         outcome = find_number(talk, registration, why);
     if (outcome != OUTCOME_OK)
@@ -398,11 +403,11 @@ enum outcome rpcbind_register_transient(const struct address *addresses, unsigne
 /* ---- where another machine's program is ---- */
 
 enum outcome rpcbind_find(const struct address *host, uint32_t program, uint32_t version,
-                          unsigned deadline_ms, struct address *out, struct failure *why)
+                          unsigned deadline_ms, int stop_fd, struct address *out, struct failure *why)
 {
     scoped(talk_end_at) struct rpcbind_talk *talk = NULL;
     uint16_t port = 0;
-    enum outcome outcome = rpcbind_talk_with(host, deadline_ms, &talk, why);
+    enum outcome outcome = rpcbind_talk_with(host, deadline_ms, stop_fd, &talk, why);
 
     if (outcome == OUTCOME_OK)
         outcome = rpcbind_talk_port(talk, program, version, address_netid(host), &port, why);

@@ -13,6 +13,9 @@
  * An entry is dead if nobody takes a connection at its address, or whoever does
  * has another program there. One that takes the connection and does not answer
  * (a stopped process, a hung one) is not dead. One thread at a time.
+ *
+ * A hung rpcbind is waited for some seconds: 12 when registering, 6 for a question, 4 at the end. The first two
+ * give way once `stop_fd` (0: none) is readable, and fail.
  */
 #pragma once
 
@@ -34,7 +37,8 @@ must_check enum outcome rpcbind_registration_new(uint32_t program, uint32_t vers
  * call to its address fails) is taken over; a living one's is HELD (says where and whose);
  * another uid's that cannot be unset is DENIED. UNAVAILABLE: no rpcbind here.
  */
-must_check enum outcome rpcbind_register(struct rpcbind_registration *registration, struct failure *why);
+must_check enum outcome rpcbind_register(struct rpcbind_registration *registration, int stop_fd,
+                                         struct failure *why);
 
 /* Unsets the entries that are still ours. NULL is fine; returns NULL. */
 void *rpcbind_registration_free(struct rpcbind_registration *registration);
@@ -45,7 +49,7 @@ void *rpcbind_registration_free(struct rpcbind_registration *registration);
  * first. UNAVAILABLE: no rpcbind here (then any number will do, unregistered).
  */
 must_check enum outcome rpcbind_register_transient(const struct address *addresses, unsigned count,
-                                                   uint32_t version, uint32_t *program,
+                                                   uint32_t version, int stop_fd, uint32_t *program,
                                                    struct rpcbind_registration **out, struct failure *why);
 
 /*
@@ -55,7 +59,8 @@ must_check enum outcome rpcbind_register_transient(const struct address *address
  * another version's port if it has not this one: ask whoever is there.
  */
 must_check enum outcome rpcbind_find(const struct address *host, uint32_t program, uint32_t version,
-                                     unsigned deadline_ms, struct address *out, struct failure *why);
+                                     unsigned deadline_ms, int stop_fd, struct address *out,
+                                     struct failure *why);
 
 /* Whether a NULL call of the program at `address` is answered in time. */
 bool rpcbind_is_alive(const struct address *address, uint32_t program, uint32_t version,

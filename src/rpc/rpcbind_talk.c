@@ -4,6 +4,7 @@
 #include "base/scoped.h"
 #include "rpc/client.h"
 
+#include <poll.h>
 #include <rpc/pmap_prot.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,26 +18,28 @@ struct rpcbind_talk {
     struct rpc_client *client; /* of version 3 */
     struct address where;
     unsigned deadline_ms;
+    int stop_fd;
     int64_t left; /* of the time, in ns, that rpcbind may take for all of it */
 };
 
-static enum outcome connect_version(const struct address *where, uint32_t version, unsigned deadline_ms,
+static enum outcome connect_version(const struct rpcbind_talk *talk, uint32_t version,
                                     struct rpc_client **out, struct failure *why)
 {
     const struct rpc_client_options options = {
         .number = RPCBPROG,
         .version = version,
-        .connect_ms = deadline_ms,
-        .call_ms = deadline_ms,
+        .connect_ms = talk->deadline_ms,
+        .call_ms = talk->deadline_ms,
+        .stop_fd = talk->stop_fd,
         .record_max = RECORD_MAX,
         .anonymous = true,
     };
 
-    return rpc_client_connect(where, &options, out, why);
+    return rpc_client_connect(&talk->where, &options, out, why);
 }
 
-static enum outcome begin_talk(const struct address *where, unsigned deadline_ms, struct rpcbind_talk **out,
-                               struct failure *why)
+static enum outcome begin_talk(const struct address *where, unsigned deadline_ms, int stop_fd,
+                               struct rpcbind_talk **out, struct failure *why)
 {
     scoped_free struct rpcbind_talk *talk = calloc(1, sizeof(*talk));
 
@@ -44,32 +47,34 @@ static enum outcome begin_talk(const struct address *where, unsigned deadline_ms
         return failure_set(why, OUTCOME_NOMEM, "no memory to ask rpcbind");
     talk->where = *where;
     talk->deadline_ms = deadline_ms;
+    talk->stop_fd = stop_fd;
     talk->left = (int64_t)deadline_ms * 2000000;
-    enum outcome outcome = connect_version(where, RPCBVERS, deadline_ms, &talk->client, why);
+    enum outcome outcome = connect_version(talk, RPCBVERS, &talk->client, why);
     if (outcome == OUTCOME_OK)
         *out = take_ptr(&talk);
     return outcome;
 }
 
-enum outcome rpcbind_talk_here(unsigned deadline_ms, struct rpcbind_talk **out, struct failure *why)
+enum outcome rpcbind_talk_here(unsigned deadline_ms, int stop_fd, struct rpcbind_talk **out,
+                               struct failure *why)
 {
     struct address where;
     enum outcome outcome = address_local(SOCKET_PATH, &where, why);
 
     if (outcome == OUTCOME_OK)
-        outcome = begin_talk(&where, deadline_ms, out, why);
+        outcome = begin_talk(&where, deadline_ms, stop_fd, out, why);
     if (outcome == OUTCOME_UNREACHABLE || outcome == OUTCOME_TIMEOUT)
         return failure_set(why, OUTCOME_UNAVAILABLE, "no rpcbind answers on this machine (%s)", SOCKET_PATH);
     return outcome;
 }
 
-enum outcome rpcbind_talk_with(const struct address *host, unsigned deadline_ms, struct rpcbind_talk **out,
-                               struct failure *why)
+enum outcome rpcbind_talk_with(const struct address *host, unsigned deadline_ms, int stop_fd,
+                               struct rpcbind_talk **out, struct failure *why)
 {
     struct address where = *host;
 
     address_set_port(&where, PMAPPORT);
-    return begin_talk(&where, deadline_ms, out, why);
+    return begin_talk(&where, deadline_ms, stop_fd, out, why);
 }
 
 void *rpcbind_talk_end(struct rpcbind_talk *talk)
@@ -78,6 +83,18 @@ void *rpcbind_talk_end(struct rpcbind_talk *talk)
         rpc_client_close(talk->client);
     free(talk);
     return NULL;
+}
+
+int rpcbind_talk_stop_fd(const struct rpcbind_talk *talk)
+{
+    return talk->stop_fd;
+}
+
+bool rpcbind_talk_is_stopped(const struct rpcbind_talk *talk)
+{
+    struct pollfd polled = {.fd = talk->stop_fd, .events = POLLIN};
+
+    return talk->stop_fd > 0 && poll(&polled, 1, 0) > 0;
 }
 
 static enum outcome call(struct rpc_client *client, uint32_t procedure, xdrproc_t encode,
@@ -198,7 +215,7 @@ static enum outcome port_of_version_2(struct rpcbind_talk *talk, uint32_t progra
     struct pmap question = {.pm_prog = program, .pm_vers = version, .pm_prot = IPPROTO_TCP};
     struct rpc_client *client = NULL;
     u_int port = 0;
-    enum outcome outcome = connect_version(&talk->where, PMAPVERS, talk->deadline_ms, &client, why);
+    enum outcome outcome = connect_version(talk, PMAPVERS, &client, why);
 
     if (outcome == OUTCOME_OK)
         outcome = call(client, PMAPPROC_GETPORT, (xdrproc_t)xdr_pmap, &question, (xdrproc_t)xdr_u_int, &port,

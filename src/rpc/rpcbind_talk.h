@@ -17,13 +17,15 @@
 
 struct rpcbind_talk;
 
-/* This machine's. UNAVAILABLE: there is none. NOMEM. */
-must_check enum outcome rpcbind_talk_here(unsigned deadline_ms, struct rpcbind_talk **out,
+/* This machine's. UNAVAILABLE: there is none. NOMEM. Once `stop_fd` (0: none) is readable all of it fails. */
+must_check enum outcome rpcbind_talk_here(unsigned deadline_ms, int stop_fd, struct rpcbind_talk **out,
                                           struct failure *why);
 /* `host`'s, at port 111. UNREACHABLE, TIMEOUT, NOMEM. */
-must_check enum outcome rpcbind_talk_with(const struct address *host, unsigned deadline_ms,
+must_check enum outcome rpcbind_talk_with(const struct address *host, unsigned deadline_ms, int stop_fd,
                                           struct rpcbind_talk **out, struct failure *why);
 void *rpcbind_talk_end(struct rpcbind_talk *talk); /* NULL is fine; returns NULL */
+int rpcbind_talk_stop_fd(const struct rpcbind_talk *talk);
+bool rpcbind_talk_is_stopped(const struct rpcbind_talk *talk);
 
 /* *out tells whether rpcbind did it; it does not say why not. */
 must_check enum outcome rpcbind_talk_set(struct rpcbind_talk *talk, uint32_t program, uint32_t version,

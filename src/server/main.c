@@ -3,7 +3,7 @@
  * stop. Or does a command that looks after a store (care.h).
  *
  * Exit codes: 0 stopped as told (or the configuration is sound), 1 could not
- * start, 2 usage or configuration.
+ * start, or not stop, 2 usage or configuration.
  */
 #include "base/log.h"
 #include "server/care.h"
@@ -13,8 +13,33 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, GRACE_SECONDS = 10 };
+
+/*
+ * Calls have stop-seconds to end, and a disk that they wait for some more. Beyond that the server ends as a kill
+ * would end it, which costs nothing that was answered.
+ */
+static void end_anyway(int number)
+{
+    static const char text[] =
+        "fileshared: error: does not come to its end (a disk that hangs?): ended as it is\n";
+
+    (void)number;
+    alarm(1); /* by default now: a log that nobody reads does not hold us either */
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        _exit(EXIT_FAILURE);
+    _exit(EXIT_FAILURE);
+}
+
+static void end_within(unsigned seconds)
+{
+    const struct sigaction action = {.sa_handler = end_anyway, .sa_flags = SA_RESETHAND | SA_NODEFER};
+
+    sigaction(SIGALRM, &action, NULL);
+    alarm(seconds);
+}
 
 /* Blocked before any thread starts, so that main alone takes them. */
 static sigset_t stop_signals(void)
@@ -43,6 +68,7 @@ static int serve(const struct config *config)
     }
     log_notice("fileshared " FILESHARE_VERSION " serves %s", config->store);
     sigwait(&set, &number);
+    end_within(config->stop_seconds + GRACE_SECONDS);
     log_notice("%s: stopping", number == SIGINT ? "SIGINT" : "SIGTERM");
     daemon_stop(daemon);
     log_notice("stopped");

@@ -3,10 +3,12 @@
 #include "base/log.h"
 #include "base/scoped.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 /* Outbox rows in one act: others' acts go between. */
 enum { FAN_OUT_ROWS = 256 };
@@ -16,11 +18,12 @@ struct upkeep {
     struct rpcbind_registration *registration;
     pthread_t thread;
     atomic_bool stopping;
+    int stop_fd; /* eventfd: readable once it is to stop, so that rpcbind is waited for no longer */
 
     /* The thread's own. */
-    int64_t rpcbind_due;                 /* elapsed */
-    enum outcome rpcbind_state;          /* of the last try: told once, when it changes */
-    uint64_t events_dropped;              /* told so far */
+    int64_t rpcbind_due;        /* elapsed */
+    enum outcome rpcbind_state; /* of the last try: told once, when it changes */
+    uint64_t events_dropped;    /* told so far */
 };
 
 /* One line when trouble comes and when it goes; none while it stays, whatever form it takes. */
@@ -44,12 +47,14 @@ static void note_dropped(struct upkeep *upkeep, uint64_t dropped)
     upkeep->events_dropped = dropped;
 }
 
-static enum outcome spread_news(struct service *service, struct failure *why)
+/* What is left when the server stops, the next start does. */
+static enum outcome spread_news(struct upkeep *upkeep, struct failure *why)
 {
+    struct service *service = upkeep->service;
     bool left = true;
     enum outcome outcome = OUTCOME_OK;
 
-    while (left && outcome == OUTCOME_OK) {
+    while (left && outcome == OUTCOME_OK && !atomic_load(&upkeep->stopping)) {
         left = false;
         outcome = service->store->acts->fan_out(service->store, FAN_OUT_ROWS, &left, why);
     }
@@ -65,12 +70,13 @@ static void log_sweep(const struct store_sweep *swept)
                   (unsigned long long)swept->events);
 }
 
-static enum outcome sweep(struct service *service, int64_t *next_due, struct failure *why)
+static enum outcome sweep(struct upkeep *upkeep, int64_t *next_due, struct failure *why)
 {
+    struct service *service = upkeep->service;
     bool left = true;
     enum outcome outcome = OUTCOME_OK;
 
-    while (left && outcome == OUTCOME_OK) {
+    while (left && outcome == OUTCOME_OK && !atomic_load(&upkeep->stopping)) {
         struct store_sweep swept = {0};
 
         left = false;
@@ -86,10 +92,10 @@ static void look_after_store(struct upkeep *upkeep, int64_t *next_due)
     struct service *service = upkeep->service;
     struct store_health health = {0};
     struct failure why = {0};
-    enum outcome outcome = spread_news(service, &why);
+    enum outcome outcome = spread_news(upkeep, &why);
 
     if (outcome == OUTCOME_OK)
-        outcome = sweep(service, next_due, &why);
+        outcome = sweep(upkeep, next_due, &why);
     if (outcome == OUTCOME_OK)
         outcome = service->store->acts->health(service->store, &health, &why);
     if (outcome != OUTCOME_OK) {
@@ -112,7 +118,9 @@ static void look_after_rpcbind(struct upkeep *upkeep)
     if (!upkeep->registration || now < upkeep->rpcbind_due)
         return;
     upkeep->rpcbind_due = now + (int64_t)UPKEEP_RPCBIND_MS * 1000000;
-    enum outcome outcome = rpcbind_register(upkeep->registration, &why);
+    enum outcome outcome = rpcbind_register(upkeep->registration, upkeep->stop_fd, &why);
+    if (atomic_load(&upkeep->stopping))
+        return;
     if (outcome == upkeep->rpcbind_state)
         return;
     upkeep->rpcbind_state = outcome;
@@ -155,13 +163,18 @@ static void *upkeep_run(void *argument)
     return NULL;
 }
 
-enum outcome upkeep_new(struct service *service, struct rpcbind_registration *registration, struct upkeep **out,
-                        struct failure *why)
+enum outcome upkeep_new(struct service *service, struct rpcbind_registration *registration,
+                        struct upkeep **out, struct failure *why)
 {
     struct upkeep *upkeep = calloc(1, sizeof *upkeep);
 
     if (!upkeep)
         return failure_set(why, OUTCOME_NOMEM, "no memory for the upkeep");
+    upkeep->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (upkeep->stop_fd < 0) {
+        free(upkeep);
+        return failure_system(why, OUTCOME_LOCAL, errno, "cannot make an eventfd");
+    }
     upkeep->service = service;
     upkeep->registration = registration;
     upkeep->rpcbind_state = OUTCOME_FAULT; /* none yet: the first try is told whatever it is */
@@ -184,12 +197,15 @@ enum outcome upkeep_start(struct upkeep *upkeep, struct failure *why)
 void upkeep_stop(struct upkeep *upkeep)
 {
     atomic_store(&upkeep->stopping, true);
+    (void)eventfd_write(upkeep->stop_fd, 1);
     service_poke(upkeep->service);
     pthread_join(upkeep->thread, NULL);
 }
 
 void *upkeep_free(struct upkeep *upkeep)
 {
+    if (upkeep)
+        close(upkeep->stop_fd);
     free(upkeep);
     return NULL;
 }

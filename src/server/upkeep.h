@@ -24,5 +24,6 @@ must_check enum outcome upkeep_new(struct service *service, struct rpcbind_regis
                                    struct upkeep **out, struct failure *why);
 /* Registers with rpcbind before it returns, if it can; then the thread runs. */
 must_check enum outcome upkeep_start(struct upkeep *upkeep, struct failure *why);
+/* Waits for what the thread does just then: one round of news or of the sweep; for rpcbind no longer. */
 void upkeep_stop(struct upkeep *upkeep);
 void *upkeep_free(struct upkeep *upkeep); /* stopped; NULL is fine; returns NULL */

@@ -2,22 +2,25 @@
  * Every open, write, cut, sync and rename of an act fails once, with ENOSPC and
  * with EIO: the first, the second, and so on until the act meets no more. The
  * caller is told the right error, the server serves on, and nothing that was
- * acknowledged is lost.
+ * acknowledged is lost. At last the disk hangs.
  */
 #include "fault/inspect.h"
 #include "fault/shim/shim.h"
 #include "fault/world.h"
+#include "place.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -61,7 +64,7 @@ static int begin(void **state)
     char path[128];
     struct fileshare_error error = {0};
     stage.world.seed = 1; /* nothing here is random */
-    daemon_prepare(&stage.world.server, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    daemon_prepare(&stage.world.server, place_in_memory());
     snprintf(path, sizeof path, "%s/shim", stage.world.server.folder);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(ftruncate(fd, sizeof *stage.shim), 0);
@@ -320,9 +323,54 @@ static void test_lasting(void **state)
     outlast(EROFS);
 }
 
+static void *put_meanwhile(void *context)
+{
+    const struct trial *trial = context;
+    struct fileshare_error said;
+    if (trial->run(trial, &said) == FILESHARE_OK)
+        world_wrong(&stage.world, "put: acknowledged, and nothing can be written");
+    return NULL;
+}
+
+/* A disk that does not answer any more: told to stop, the server ends all the same, and as well as by a kill. */
+static void test_hanging(void **state)
+{
+    (void)state;
+    enum { STOP_SECONDS = 1, GRACE_SECONDS = 10, LATE_SECONDS = 10 };
+    static const char *const options[] = {"--stop-seconds", "1", NULL};
+    struct daemon *server = &stage.world.server;
+    pthread_t thread;
+    server->options = options;
+    restart();
+    prepare();
+    struct facts before = look();
+    arm(0, 0);
+    stage.shim->hangs = 1;
+    assert_int_equal(pthread_create(&thread, NULL, put_meanwhile, (void *)(uintptr_t)&trials[2]), 0);
+    int64_t began = milliseconds();
+    while (stage.shim->failed == 0)
+        assert_true(milliseconds() - began < 20000);
+    began = milliseconds();
+    kill(server->pid, SIGTERM);
+    while (waitpid(server->pid, &server->status, WNOHANG) == 0) {
+        if (milliseconds() - began > (STOP_SECONDS + GRACE_SECONDS + LATE_SECONDS) * 1000)
+            fail_msg("fileshared does not end on a disk that hangs");
+        usleep(20000);
+    }
+    server->pid = 0;
+    assert_true(WIFEXITED(server->status) && WEXITSTATUS(server->status) == 1);
+    stage.shim->hangs = 0;
+    pthread_join(thread, NULL);
+    restart();
+    struct facts after = look();
+    assert_memory_equal(&after, &before, sizeof before);
+    world_get(&stage.world, stage.session, &stage.kept);
+    assert_int_equal(stage.world.wrong, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_space), cmocka_unit_test(test_broken_disk),
-                                       cmocka_unit_test(test_lasting)};
+                                       cmocka_unit_test(test_lasting), cmocka_unit_test(test_hanging)};
     return cmocka_run_group_tests(tests, begin, end);
 }

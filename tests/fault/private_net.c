@@ -85,7 +85,7 @@ static enum outcome ask(uint32_t program, uint16_t *port)
     struct failure why = {0};
     enum outcome outcome = address_ip("127.0.0.1", 1, &here, &why);
     if (outcome == OUTCOME_OK)
-        outcome = rpcbind_find(&here, program, 1, ASK_MS, &found, &why);
+        outcome = rpcbind_find(&here, program, 1, ASK_MS, 0, &found, &why);
     if (outcome == OUTCOME_OK)
         *port = address_port(&found);
     return outcome;

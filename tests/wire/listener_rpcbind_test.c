@@ -31,7 +31,7 @@ static struct listener *listener_at(const char *host)
 
 static enum outcome find(const struct address *host, uint32_t number, struct address *found)
 {
-    return rpcbind_find(host, number, FILESHARE_CALLBACK_V1, 5000, found, NULL);
+    return rpcbind_find(host, number, FILESHARE_CALLBACK_V1, 5000, 0, found, NULL);
 }
 
 static void found_where_it_says(void **state)

@@ -50,7 +50,7 @@ static uint16_t told_port(const char *host, uint32_t program, uint32_t version)
 {
     struct address where = loopback(host, 5), found;
     struct failure why = {0};
-    enum outcome outcome = rpcbind_find(&where, program, version, 5000, &found, &why);
+    enum outcome outcome = rpcbind_find(&where, program, version, 5000, 0, &found, &why);
 
     if (outcome == OUTCOME_ABSENT)
         return 0;
@@ -64,7 +64,7 @@ static void assert_registers(struct rpcbind_registration *registration, uint16_t
 {
     struct failure why = {0};
 
-    if (rpcbind_register(registration, &why) != OUTCOME_OK)
+    if (rpcbind_register(registration, 0, &why) != OUTCOME_OK)
         fail_msg("%s", why.text);
     assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), port);
     assert_int_equal(told_port("::1", PROGRAM, 1), port);
@@ -92,7 +92,7 @@ static bool register_and_die(void *port)
     struct rpcbind_registration *registration = NULL;
 
     return rpcbind_registration_new(PROGRAM, 1, addresses, 2, &registration, NULL) == OUTCOME_OK &&
-           rpcbind_register(registration, NULL) == OUTCOME_OK;
+           rpcbind_register(registration, 0, NULL) == OUTCOME_OK;
 }
 
 /* ---- without rpcbind ---- */
@@ -108,13 +108,13 @@ static void test_without_rpcbind(void **state)
     rpcbind_world_need();
     int64_t began = now_ms();
     registration = registration_at(NO_PORT);
-    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
+    assert_int_equal(rpcbind_register(registration, 0, &why), OUTCOME_UNAVAILABLE);
     assert_int_equal(why.outcome, OUTCOME_UNAVAILABLE);
-    assert_int_equal(rpcbind_register_transient(&where, 1, 1, &program, &transient, &why),
+    assert_int_equal(rpcbind_register_transient(&where, 1, 1, 0, &program, &transient, &why),
                      OUTCOME_UNAVAILABLE);
     assert_null(transient);
     assert_null(rpcbind_registration_free(registration));
-    assert_int_equal(rpcbind_find(&where, PROGRAM, 1, 5000, &found, &why), OUTCOME_UNREACHABLE);
+    assert_int_equal(rpcbind_find(&where, PROGRAM, 1, 5000, 0, &found, &why), OUTCOME_UNREACHABLE);
     assert_null(rpcbind_registration_free(NULL));
     assert_true(now_ms() - began < 500);
 }
@@ -144,7 +144,7 @@ static void test_rpcbind_lost_it(void **state)
     (void)state;
     assert_registers(registration, 4001);
     rpcbind_world_kill();
-    assert_int_equal(rpcbind_register(registration, NULL), OUTCOME_UNAVAILABLE);
+    assert_int_equal(rpcbind_register(registration, 0, NULL), OUTCOME_UNAVAILABLE);
     rpcbind_world_start();
     assert_int_equal(told_port("127.0.0.1", PROGRAM, 1), 0);
     assert_registers(registration, 4001);
@@ -192,13 +192,13 @@ static void test_living_predecessor(void **state)
     small_server_start(&server, NULL);
     assert_int_equal(rpcbind_registration_new(SMALL_PROGRAM, 1, &server.tcp, 1, &living, NULL), OUTCOME_OK);
     assert_int_equal(rpcbind_registration_new(SMALL_PROGRAM, 1, &elsewhere, 1, &other, NULL), OUTCOME_OK);
-    assert_int_equal(rpcbind_register(living, &why), OUTCOME_OK);
+    assert_int_equal(rpcbind_register(living, 0, &why), OUTCOME_OK);
     assert_true(rpcbind_is_alive(&server.tcp, SMALL_PROGRAM, 1, 2000));
     assert_false(rpcbind_is_alive(&server.tcp, SMALL_PROGRAM, 2, 2000));
     assert_false(rpcbind_is_alive(&server.tcp, PROGRAM, 1, 2000));
     assert_false(rpcbind_is_alive(&elsewhere, PROGRAM, 1, 2000));
 
-    assert_int_equal(rpcbind_register(other, &why), OUTCOME_HELD);
+    assert_int_equal(rpcbind_register(other, 0, &why), OUTCOME_HELD);
     assert_non_null(strstr(why.text, address_text(&server.tcp, shown)));
     rpcbind_registration_free(other); /* is not ours to unset */
     assert_int_equal(told_port("127.0.0.1", SMALL_PROGRAM, 1), address_port(&server.tcp));
@@ -220,7 +220,7 @@ static void test_silent_predecessor(void **state)
     assert_int_equal(bind(listening, &address.any, address.size), 0);
     assert_int_equal(listen(listening, 4), 0);
     in_process_of(0, register_and_die, &before);
-    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_HELD);
+    assert_int_equal(rpcbind_register(registration, 0, &why), OUTCOME_HELD);
     assert_non_null(strstr(why.text, "does not answer"));
     close(listening);
     assert_registers(registration, 4002);
@@ -241,7 +241,7 @@ static bool attempt_registration(void *context)
 
     if (rpcbind_registration_new(PROGRAM, 1, &address, 1, &registration, &why) != OUTCOME_OK)
         return false;
-    enum outcome outcome = rpcbind_register(registration, &why);
+    enum outcome outcome = rpcbind_register(registration, 0, &why);
     if (outcome == attempt->expected && strstr(why.text, attempt->words))
         return true;
     fprintf(stderr, "%s: %s\n", outcome_name(outcome), why.text);
@@ -277,7 +277,7 @@ static bool register_transient_and_die(void *context)
     uint32_t program;
 
     (void)context;
-    return rpcbind_register_transient(&address, 1, 1, &program, &registration, NULL) == OUTCOME_OK;
+    return rpcbind_register_transient(&address, 1, 1, 0, &program, &registration, NULL) == OUTCOME_OK;
 }
 
 static unsigned count_transient(const char *owner)
@@ -286,7 +286,7 @@ static unsigned count_transient(const char *owner)
     rpcblist_ptr entries = NULL;
     unsigned count = 0;
 
-    assert_int_equal(rpcbind_talk_here(3000, &talk, NULL), OUTCOME_OK);
+    assert_int_equal(rpcbind_talk_here(3000, 0, &talk, NULL), OUTCOME_OK);
     assert_int_equal(rpcbind_talk_dump(talk, &entries, NULL), OUTCOME_OK);
     for (rpcblist_ptr at = entries; at; at = at->rpcb_next)
         count += at->rpcb_map.r_prog >= 0x40000000 && at->rpcb_map.r_prog <= 0x5fffffff &&
@@ -310,10 +310,10 @@ static void test_transient_numbers(void **state)
         in_process_of(OTHER_UID, register_transient_and_die, NULL);
     assert_int_equal(count_transient("12345"), 1); /* each start removed the dead one before */
 
-    assert_int_equal(rpcbind_register_transient(both, 1, 1, &first_number, &first, NULL), OUTCOME_OK);
+    assert_int_equal(rpcbind_register_transient(both, 1, 1, 0, &first_number, &first, NULL), OUTCOME_OK);
     assert_int_equal(count_transient("12345"), 1); /* another uid's are left alone */
     /* The first one's process lives: its entry stays, though it does not answer. */
-    assert_int_equal(rpcbind_register_transient(both, 2, 1, &second_number, &second, NULL), OUTCOME_OK);
+    assert_int_equal(rpcbind_register_transient(both, 2, 1, 0, &second_number, &second, NULL), OUTCOME_OK);
     assert_true(first_number != second_number);
     assert_in_range(first_number, 0x40000000, 0x5fffffff);
     assert_in_range(second_number, 0x40000000, 0x5fffffff);
@@ -338,9 +338,9 @@ static void test_rpcbind_that_hangs(void **state)
     (void)state;
     assert_int_equal(kill(rpcbind_world_pid(), SIGSTOP), 0);
     int64_t began = now_ms();
-    assert_int_equal(rpcbind_find(&where, PROGRAM, 1, 300, &found, &why), OUTCOME_TIMEOUT);
+    assert_int_equal(rpcbind_find(&where, PROGRAM, 1, 300, 0, &found, &why), OUTCOME_TIMEOUT);
     assert_in_range(now_ms() - began, 290, 2000);
-    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
+    assert_int_equal(rpcbind_register(registration, 0, &why), OUTCOME_UNAVAILABLE);
     assert_true(now_ms() - began < 8000);
     assert_int_equal(kill(rpcbind_world_pid(), SIGCONT), 0);
     assert_registers(registration, 4001);
@@ -428,7 +428,7 @@ static void test_rpcbind_that_is_slow(void **state)
     assert_int_equal(pthread_create(&slow.thread, NULL, be_slow, &slow), 0);
     /* A little slow: all is done, a dead predecessor's entry taken over. */
     assert_registers(registration, 4002);
-    assert_int_equal(rpcbind_register_transient(&address, 1, 1, &program, &transient, &why), OUTCOME_OK);
+    assert_int_equal(rpcbind_register_transient(&address, 1, 1, 0, &program, &transient, &why), OUTCOME_OK);
     rpcbind_registration_free(transient);
     /* Each answer within the deadline, but many of them: it ends in bounded time, and comes to its end in the end. */
     rpcbind_registration_free(registration);
@@ -438,7 +438,7 @@ static void test_rpcbind_that_is_slow(void **state)
     enum outcome outcome = OUTCOME_UNAVAILABLE;
     for (unsigned tries = 0; tries < 6 && outcome != OUTCOME_OK; tries++) {
         int64_t began = now_ms();
-        outcome = rpcbind_register(registration, &why);
+        outcome = rpcbind_register(registration, 0, &why);
         assert_true(outcome == OUTCOME_OK || outcome == OUTCOME_UNAVAILABLE);
         assert_true(now_ms() - began < 10000);
     }
@@ -448,7 +448,7 @@ static void test_rpcbind_that_is_slow(void **state)
     /* Too slow: as if it were not there. */
     slow.delay_ms = 2500;
     int64_t began = now_ms();
-    assert_int_equal(rpcbind_register(registration, &why), OUTCOME_UNAVAILABLE);
+    assert_int_equal(rpcbind_register(registration, 0, &why), OUTCOME_UNAVAILABLE);
     assert_true(now_ms() - began < 8000);
     slow.delay_ms = 0;
     assert_registers(registration, 4003);

@@ -57,7 +57,7 @@ static bool rpcbind_answers(void)
 {
     struct rpcbind_talk *talk = NULL;
     rpcblist_ptr entries = NULL;
-    enum outcome outcome = rpcbind_talk_here(1000, &talk, NULL);
+    enum outcome outcome = rpcbind_talk_here(1000, 0, &talk, NULL);
 
     if (outcome == OUTCOME_OK)
         outcome = rpcbind_talk_dump(talk, &entries, NULL);

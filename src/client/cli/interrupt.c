@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { SESSIONS_MAX = 2 };
+enum { SESSIONS_MAX = 2, LAST_SECONDS = 20 };
 
 /* All that the handler touches; lock-free atomics, as a handler may run on any thread. */
 static struct {
@@ -36,7 +36,20 @@ static void on_signal(int number)
     if (write(interrupt.fd, &one, sizeof one) < 0) {
         /* it is readable already */
     }
+    alarm(LAST_SECONDS);
     atomic_fetch_sub(&interrupt.running, 1);
+}
+
+/* The way out has taken too long: somebody does not read our output, a disk or a resolver hangs. */
+static void on_alarm(int number)
+{
+    static const char text[] = "fileshare-client: does not come to its end: ended as it is\n";
+    int code = (int)interrupt_code();
+    (void)number;
+    alarm(1); /* by default now, should nobody read this either */
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        _exit(code);
+    _exit(code);
 }
 
 void interrupt_init(void)
@@ -55,6 +68,9 @@ void interrupt_init(void)
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* not under nohup */
         sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    action.sa_handler = on_alarm;
+    action.sa_flags = SA_RESETHAND | SA_NODEFER;
+    sigaction(SIGALRM, &action, NULL);
 }
 
 static void exchange(struct fileshare *from, struct fileshare *to)
@@ -98,6 +114,7 @@ int interrupt_noted(void)
 int interrupt_take(void)
 {
     uint64_t count;
+    alarm(0);
     if (read(interrupt.fd, &count, sizeof count) < 0) {
         /* it was not readable */
     }

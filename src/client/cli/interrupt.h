@@ -5,7 +5,8 @@
  * (fileshare_stop), so that they end in good order: interests are cancelled,
  * parts of files removed. Without a session it ends the process at once, unless
  * somebody holds (the prompt does). A second signal that comes before the first
- * was taken always ends it.
+ * was taken always ends it. So do 20 seconds in which it was not: a server that hangs is given less, but
+ * output that nobody reads, or a resolver, may take for ever.
  *
  * One for the process: signal handlers have no other way to find it. SIGPIPE is
  * ignored: writing to a closed pipe fails, and is told.

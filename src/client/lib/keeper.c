@@ -170,6 +170,7 @@ static enum outcome begin_listener(struct keeper *keeper, struct failure *why)
     struct listener_options options = {
         .local = keeper->local,
         .without_rpcbind = keeper->options.target->without_rpcbind,
+        .stop_fd = keeper->session.stop.fd,
     };
     enum outcome outcome = listener_new(&options, &keeper->listener, why);
     if (outcome == OUTCOME_OK)
@@ -552,14 +553,21 @@ enum outcome keeper_first(struct keeper *keeper, const struct stop *stop, struct
     return keeper->first;
 }
 
-/* Over a new connection: being stopped breaks the old one. */
+/*
+ * Over a new connection: being stopped breaks the old one. To where the server was: nothing is looked up, so that
+ * it ends in time whatever does not answer (three times LEAVE_MS: to connect, to greet, to detach).
+ */
 static void withdraw(struct keeper *keeper)
 {
     struct fileshare *session = &keeper->session;
+    const struct address where = session->greeting.address;
     session_drop(session);
     session->back = (struct reach_back){0};
     session_limit(session, LEAVE_MS, LEAVE_MS);
     stop_take(&session->stop);
+    if (reach_address(&session->target, &where, LEAVE_MS, &session->stop, &session->client,
+                      &session->greeting, NULL) != OUTCOME_OK)
+        return;
     fs_detach_args args = {.mailbox = translate_id(&keeper->options.mailbox)};
     fs_done_res res = {0};
     struct session_call call = SESSION_CALL(FSPROC_DETACH, fs_detach_args, &args, fs_done_res, &res);

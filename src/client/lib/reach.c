@@ -145,8 +145,8 @@ static enum outcome try_host(const struct attempt *attempt, struct address addre
     struct address told;
     enum outcome outcome;
     if (port == 0 && !attempt->target->without_rpcbind &&
-        rpcbind_find(&address, attempt->target->program, FILESHARE_V1, RPCBIND_MS, &told, NULL) ==
-            OUTCOME_OK) {
+        rpcbind_find(&address, attempt->target->program, FILESHARE_V1, RPCBIND_MS, attempt->stop->fd, &told,
+                     NULL) == OUTCOME_OK) {
         outcome = try_address(attempt, &told, why);
         /* rpcbind keeps the entries of the dead: the default port may have a living one. */
         if (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED || address_port(&told) == FS_PORT_DEFAULT)
@@ -178,9 +178,8 @@ static enum outcome try_place(const struct attempt *attempt, const struct server
     return outcome;
 }
 
-enum outcome reach_server(const struct target *target, const struct reach_back *back, unsigned call_ms,
-                          const struct stop *stop, struct rpc_client **out, struct greeting *greeting,
-                          struct failure *why)
+static struct rpc_client_options options_of(const struct target *target, const struct reach_back *back,
+                                            const struct stop *stop)
 {
     struct rpc_client_options options = {
         .number = target->program,
@@ -196,7 +195,24 @@ enum outcome reach_server(const struct target *target, const struct reach_back *
         options.broken = back->broken;
         options.broken_context = back->broken_context;
     }
-    struct attempt attempt = {target, &options, stop, call_ms, out, greeting};
+    return options;
+}
+
+enum outcome reach_address(const struct target *target, const struct address *address, unsigned call_ms,
+                           const struct stop *stop, struct rpc_client **out, struct greeting *greeting,
+                           struct failure *why)
+{
+    const struct rpc_client_options options = options_of(target, NULL, stop);
+    const struct attempt attempt = {target, &options, stop, call_ms, out, greeting};
+    return try_address(&attempt, address, why);
+}
+
+enum outcome reach_server(const struct target *target, const struct reach_back *back, unsigned call_ms,
+                          const struct stop *stop, struct rpc_client **out, struct greeting *greeting,
+                          struct failure *why)
+{
+    const struct rpc_client_options options = options_of(target, back, stop);
+    const struct attempt attempt = {target, &options, stop, call_ms, out, greeting};
     enum outcome outcome = OUTCOME_UNREACHABLE;
     for (size_t i = 0; i < target->count; i++) {
         if (target->places[i].optional && access(target->places[i].host, F_OK) != 0)

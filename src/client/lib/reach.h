@@ -61,5 +61,10 @@ must_check enum outcome reach_server(const struct target *target, const struct r
                                      unsigned call_ms, const struct stop *stop, struct rpc_client **out,
                                      struct greeting *greeting, struct failure *why);
 
+/* The same at one address, where a server greeted before; it takes connect_ms for each of the two steps at most. */
+must_check enum outcome reach_address(const struct target *target, const struct address *address,
+                                      unsigned call_ms, const struct stop *stop, struct rpc_client **out,
+                                      struct greeting *greeting, struct failure *why);
+
 /* How long a call on this connection may take from now on. */
 void reach_limit(struct rpc_client *client, unsigned call_ms);

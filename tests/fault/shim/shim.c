@@ -37,6 +37,9 @@ void shim_use(struct shim *use)
 /* Whether this call is the one; then errno is set. */
 static bool fails(void)
 {
+    shim->failed += shim->hangs != 0;
+    while (shim->hangs)
+        usleep(10000);
     if (!shim->lasting && atomic_fetch_sub(&shim->left, 1) != 1)
         return false;
     if (shim->lasts)
@@ -48,7 +51,7 @@ static bool fails(void)
 
 static bool is_armed(void)
 {
-    return shim && (shim->left > 0 || shim->lasting);
+    return shim && (shim->left > 0 || shim->lasting || shim->hangs);
 }
 
 static bool is_ours(const char *path)

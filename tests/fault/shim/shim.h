@@ -17,6 +17,7 @@ struct shim {
     atomic_int lasting; /* every call fails, while this is not 0; what is only read can be opened */
     atomic_int lasts;   /* the one that fails begins what is lasting */
     atomic_int reads;   /* reading fails too */
+    atomic_int hangs;   /* while this is not 0 calls neither fail nor come back */
     atomic_uint failed; /* how many did */
     char below[64];     /* part of the paths in question; "": "/store/" */
 };

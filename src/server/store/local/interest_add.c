@@ -250,8 +250,6 @@ static enum outcome register_it(struct local *local, struct database *db, const 
         outcome = room_for_interest(local, db, mailbox, caller, payer, prefix && !*prefix, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    if (prefix)
-        waiters_note_prefix(&local->waiters, prefix);
     int64_t now = timeline_now(&local->time);
     scoped_query struct query q = query_on(
         db, "INSERT INTO interest (mailbox, interest, pattern, prefix, every, state, ends, principal, seen)"
@@ -268,7 +266,10 @@ static enum outcome register_it(struct local *local, struct database *db, const 
     bind_int(&q, payer);
     adding->made.registered = true;
     adding->made.seconds_left = add->seconds;
-    return query_run(&q, why);
+    outcome = query_run(&q, why);
+    if (outcome == OUTCOME_OK && prefix && !*prefix)
+        outcome = waiters_note_open(&local->waiters, database_last_row(db), add->pattern, why);
+    return outcome;
 }
 
 static enum outcome add_do(struct local *local, struct database *db, struct adding *adding,

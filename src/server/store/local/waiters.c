@@ -20,43 +20,54 @@ void waiter_take(struct query *query, struct waiter *out)
     column_text(query, out->pattern, sizeof out->pattern);
 }
 
-/* ---- prefixes ---- */
+/* ---- globs that begin with a wildcard ---- */
 
-static void note_length(struct waiters *waiters, size_t length)
-{
-    waiters->prefixes[length / 64] |= UINT64_C(1) << (length % 64);
-}
+enum { TIDY_SLACK = 1024 };
 
-void waiters_note_prefix(struct waiters *waiters, const char *prefix)
+static enum outcome read_open(struct sieves *open, struct database *db, struct failure *why)
 {
-    note_length(waiters, strlen(prefix));
-}
-
-enum outcome waiters_load(struct waiters *waiters, struct database *db, struct failure *why)
-{
-    scoped_query struct query q = query_on(db, "SELECT DISTINCT length(CAST(prefix AS BLOB)) FROM interest"
-                                               " WHERE state = 0 AND prefix IS NOT NULL");
+    scoped_query struct query q = query_on(db, "SELECT id, pattern FROM interest WHERE prefix = ''"
+                                               " AND prefix IS NOT NULL AND state = 0 ORDER BY id");
     enum outcome outcome = query_row(&q, why);
     while (outcome == OUTCOME_OK) {
-        int64_t length = column_int(&q);
-        if (length >= 0 && length < NAME_BUFFER)
-            note_length(waiters, (size_t)length);
+        char pattern[NAME_BUFFER];
+        int64_t row = column_int(&q);
+        column_text(&q, pattern, sizeof pattern);
+        if (!sieves_add(open, row, pattern))
+            return failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
         outcome = query_row(&q, why);
     }
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
-/* The least length of prefixes from `length` on that there is, up to `most`; NAME_BUFFER if there is none. */
-static size_t next_length(const struct waiters *waiters, size_t length, size_t most)
+enum outcome waiters_load(struct waiters *waiters, struct database *db, struct failure *why)
 {
-    for (; length <= most; length++) {
-        uint64_t word = waiters->prefixes[length / 64] >> (length % 64);
-        if (word & 1)
-            return length;
-        if (word == 0)
-            length |= 63;
+    struct sieves open = {0};
+    enum outcome outcome = read_open(&open, db, why);
+    if (outcome != OUTCOME_OK) {
+        sieves_fini(&open);
+        return outcome;
     }
-    return NAME_BUFFER;
+    sieves_fini(&waiters->open);
+    waiters->open = open;
+    waiters->open.tidy_at = 2 * open.count + TIDY_SLACK;
+    return OUTCOME_OK;
+}
+
+enum outcome waiters_note_open(struct waiters *waiters, int64_t row, const char *pattern, struct failure *why)
+{
+    return sieves_add(&waiters->open, row, pattern)
+               ? OUTCOME_OK
+               : failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
+}
+
+void waiters_tidy(struct waiters *waiters, struct database *db)
+{
+    if (waiters->open.count < waiters->open.tidy_at)
+        return;
+    waiters->open.tidy_at = 2 * waiters->open.count; /* if it fails now: what there is will do */
+    enum outcome outcome = waiters_load(waiters, db, NULL);
+    (void)outcome;
 }
 
 /* ---- compiled globs ---- */
@@ -86,10 +97,16 @@ static void slot_clear(struct waiters *waiters, size_t slot)
     waiters->slots[slot].glob = NULL;
 }
 
-void waiters_fini(struct waiters *waiters)
+static void clear_cache(struct waiters *waiters)
 {
     for (size_t slot = 0; slot < GLOB_SLOTS; slot++)
         slot_clear(waiters, slot);
+}
+
+void waiters_fini(struct waiters *waiters)
+{
+    clear_cache(waiters);
+    sieves_fini(&waiters->open);
 }
 
 static enum outcome glob_of(struct waiters *waiters, const char *pattern, const struct glob **out,
@@ -98,7 +115,7 @@ static enum outcome glob_of(struct waiters *waiters, const char *pattern, const 
     size_t slot = hash_of(pattern);
     if (!waiters->slots[slot].pattern || strcmp(waiters->slots[slot].pattern, pattern) != 0) {
         if (waiters->cached + cost_of(pattern) > GLOB_CACHE_BYTES)
-            waiters_fini(waiters);
+            clear_cache(waiters);
         slot_clear(waiters, slot);
         enum outcome outcome = glob_new(pattern, &waiters->slots[slot].glob, why);
         if (outcome != OUTCOME_OK)
@@ -128,7 +145,84 @@ enum outcome waiter_wants(struct waiters *waiters, const struct waiter *waiter, 
     return outcome;
 }
 
+/* ---- which prefixes the name has ---- */
+
+static void note_length(struct waiter_search *search, size_t length)
+{
+    search->lengths[length / 64] |= UINT64_C(1) << (length % 64);
+}
+
+/* The least length from `length` on; NAME_BUFFER if there is none. */
+static size_t next_length(const struct waiter_search *search, size_t length)
+{
+    for (; length < NAME_BUFFER; length++) {
+        uint64_t word = search->lengths[length / 64] >> (length % 64);
+        if (word & 1)
+            return length;
+        if (word == 0)
+            length |= 63;
+    }
+    return NAME_BUFFER;
+}
+
+/* The last prefix that any glob has, in the order of bytes, not beyond the key and not empty. ABSENT. */
+static enum outcome prefix_before(struct database *db, const char *key, char out[NAME_BUFFER],
+                                  struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT prefix FROM interest WHERE prefix <= ? AND prefix > ''"
+                                               " AND prefix IS NOT NULL AND state = 0"
+                                               " ORDER BY prefix DESC LIMIT 1");
+    bind_text(&q, key);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        column_text(&q, out, NAME_BUFFER);
+    return outcome;
+}
+
+/*
+ * The last prefix before the name either begins it, or shares its first bytes
+ * with it and no more: then no longer one does, since it would stand between.
+ */
+static enum outcome find_lengths(struct database *db, const char *name, struct waiter_search *search,
+                                 struct failure *why)
+{
+    char key[NAME_BUFFER], found[NAME_BUFFER];
+    size_t size = strlen(name);
+    memcpy(key, name, size + 1);
+    while (size > 0) {
+        enum outcome outcome = prefix_before(db, key, found, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+        size_t common = 0;
+        while (common < size && found[common] == name[common])
+            common++;
+        if (common > 0 && found[common] == 0) {
+            note_length(search, common);
+            common--;
+        }
+        size = common;
+        key[size] = 0;
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome search_begin(struct waiters *waiters, struct database *db, const char *name,
+                                 struct waiter_search *search, struct failure *why)
+{
+    search->begun = true;
+    search->sieve = sieve_of_name(name);
+    memset(search->lengths, 0, sizeof search->lengths);
+    if (waiters->open.count > 0)
+        note_length(search, 0);
+    return find_lengths(db, name, search, why);
+}
+
 /* ---- searching ---- */
+
+static bool stage_is_open(const struct waiter_search *search)
+{
+    return search->stage == 1;
+}
 
 static struct query stage_query(struct database *db, const char *name, int64_t arrival,
                                 const struct waiter_search *search, char key[NAME_BUFFER])
@@ -150,7 +244,7 @@ static struct query stage_query(struct database *db, const char *name, int64_t a
     return q;
 }
 
-/* Within one stage. ABSENT at its end. */
+/* Within one stage, by the index. ABSENT at its end. */
 static enum outcome stage_next(struct waiters *waiters, struct database *db, const char *name,
                                int64_t arrival, struct waiter_search *search, struct waiter *out,
                                struct failure *why)
@@ -165,11 +259,49 @@ static enum outcome stage_next(struct waiters *waiters, struct database *db, con
             return OUTCOME_LIMIT;
         search->looks--;
         waiter_take(&q, out);
-        bool wants = false;
-        outcome = waiter_wants(waiters, out, name, &wants, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
         search->after = out->row;
+        struct sieve sieve = {0};
+        if (out->glob)
+            sieve = sieve_of_glob(out->pattern);
+        bool wants = sieve_passes(&sieve, &search->sieve);
+        if (wants)
+            outcome = waiter_wants(waiters, out, name, &wants, why);
+        if (outcome != OUTCOME_OK || wants)
+            return outcome;
+    }
+}
+
+/* Of those that begin with a wildcard: the row as it is now. ABSENT: it is over, or has seen the arrival. */
+static enum outcome open_row(struct database *db, int64_t row, int64_t arrival, struct waiter *out,
+                             struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT " WAITER_COLUMNS " FROM interest"
+                                               " WHERE id = ? AND prefix = '' AND state = 0 AND seen < ?");
+    bind_int(&q, row);
+    bind_int(&q, arrival);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        waiter_take(&q, out);
+    return outcome;
+}
+
+static enum outcome open_next(struct waiters *waiters, struct database *db, const char *name, int64_t arrival,
+                              struct waiter_search *search, struct waiter *out, struct failure *why)
+{
+    for (;;) {
+        int64_t row = sieves_next(&waiters->open, &search->sieve, search->after);
+        if (row == 0)
+            return OUTCOME_ABSENT;
+        if (search->looks == 0)
+            return OUTCOME_LIMIT;
+        search->looks--;
+        enum outcome outcome = open_row(db, row, arrival, out, why);
+        bool wants = false;
+        if (outcome == OUTCOME_OK)
+            outcome = waiter_wants(waiters, out, name, &wants, why);
+        if (outcome != OUTCOME_OK && outcome != OUTCOME_ABSENT)
+            return outcome;
+        search->after = row;
         if (wants)
             return OUTCOME_OK;
     }
@@ -178,12 +310,15 @@ static enum outcome stage_next(struct waiters *waiters, struct database *db, con
 enum outcome waiter_next(struct waiters *waiters, struct database *db, const char *name, int64_t arrival,
                          struct waiter_search *search, struct waiter *out, struct failure *why)
 {
-    size_t name_size = strlen(name);
+    enum outcome outcome = search->begun ? OUTCOME_OK : search_begin(waiters, db, name, search, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     for (;;) {
-        enum outcome outcome = stage_next(waiters, db, name, arrival, search, out, why);
+        outcome = stage_is_open(search) ? open_next(waiters, db, name, arrival, search, out, why)
+                                        : stage_next(waiters, db, name, arrival, search, out, why);
         if (outcome != OUTCOME_ABSENT)
             return outcome;
-        size_t next = next_length(waiters, (size_t)search->stage, name_size);
+        size_t next = next_length(search, (size_t)search->stage);
         if (next == NAME_BUFFER)
             return OUTCOME_ABSENT;
         search->stage = (int64_t)next + 1;

@@ -1,10 +1,11 @@
 /*
  * waiters: interests as rows, and who of them waits for a name.
  *
- * Exact names are found by an index on the name; globs by their literal prefix,
- * one look-up for each length of prefix that any glob has; those that begin with
- * a wildcard have an empty one and are matched one by one. Compiled globs are
- * cached, within a bound of memory.
+ * Exact names are found by an index on the name. Globs are found by their literal
+ * prefix: going down from the name in the index of prefixes tells in a few steps
+ * which of the name's beginnings are prefixes of any glob. Those that begin with a
+ * wildcard have an empty one: their sieves (sieve.h) are in memory, and only what
+ * passes is looked up. Compiled globs are cached, within a bound of memory.
  *
  * A search goes on from a struct waiter_search, in an order that does not change
  * as interests come and go: the exact ones, then prefix by prefix, each in the
@@ -16,6 +17,7 @@
 
 #include "base/glob.h"
 #include "server/store/local/database.h"
+#include "server/store/local/sieve.h"
 #include "server/store/store.h"
 
 struct waiter {
@@ -42,15 +44,18 @@ struct waiters {
         char *pattern;
         struct glob *glob;
     } slots[GLOB_SLOTS];
-    size_t cached;                   /* bytes, about */
-    uint64_t prefixes[PREFIX_WORDS]; /* bit n: some glob has a prefix of n bytes, or had */
+    size_t cached;      /* bytes, about */
+    struct sieves open; /* of globs that begin with a wildcard */
 };
 
-/* *waiters is all zeros before. Reads which lengths of prefixes there are. */
+/* *waiters is all zeros before. Reads the globs that begin with a wildcard. */
 must_check enum outcome waiters_load(struct waiters *waiters, struct database *db, struct failure *why);
 void waiters_fini(struct waiters *waiters);
-/* A glob with this literal prefix is about to be written. */
-void waiters_note_prefix(struct waiters *waiters, const char *prefix);
+/* A glob that begins with a wildcard was written to this row, in this transaction. NOMEM: it must be undone. */
+must_check enum outcome waiters_note_open(struct waiters *waiters, int64_t row, const char *pattern,
+                                          struct failure *why);
+/* Outside of transactions, now and then: what is over is left out of memory. */
+void waiters_tidy(struct waiters *waiters, struct database *db);
 
 /* Whether the waiter's pattern is `name`, or matches it. */
 must_check enum outcome waiter_wants(struct waiters *waiters, const struct waiter *waiter, const char *name,
@@ -60,6 +65,10 @@ struct waiter_search {
     int64_t stage;  /* 0: exact; n + 1: prefixes of n bytes */
     int64_t after;  /* row */
     unsigned looks; /* candidates that may still be looked at */
+    /* Of this search alone, made by its first step: no other transaction goes on with it. */
+    bool begun;
+    uint64_t lengths[PREFIX_WORDS]; /* bit n: some glob's prefix is the first n bytes of the name */
+    struct sieve sieve;             /* of the name */
 };
 
 /*

@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "base/scoped.h"
+#include "server/store/local/local.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -143,6 +144,7 @@ static void *writer_main(void *argument)
         enum outcome outcome = writer_transaction(writer, batch, &trouble);
         FAULT_POINT("writer-committed");
         writer_answer(writer, batch, outcome, &trouble);
+        waiters_tidy(&writer->local->waiters, writer->db);
         if (database_log_is_long(writer->db)) {
             readers_pause(writer->readers);
             database_begin_log_anew(writer->db);

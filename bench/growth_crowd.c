@@ -1,0 +1,204 @@
+/* growth, connections: what busy ones get done beside so many that only stay, and what one of these holds. */
+#include "growth.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { BUSY = 64, SMALL = 4096, WINDOW_MS = 120 };
+
+static const char held_name[] = "growth/held";
+
+static fs_status upload(struct rpc_client *client, char *name, bool replace)
+{
+    static char content[SMALL];
+    struct id op = id_random();
+    fs_upload_args arguments = {.name = growth_name(name),
+                                .policy = replace ? FS_REPLACE : FS_FAIL,
+                                .content = {.fs_data_len = SMALL, .fs_data_val = content}};
+    fs_entry_res results = {0};
+    struct growth_call call = {.procedure = FSPROC_UPLOAD,
+                               .encode = (xdrproc_t)xdr_fs_upload_args,
+                               .decode = (xdrproc_t)xdr_fs_entry_res,
+                               .arguments = &arguments,
+                               .results = &results};
+
+    for (size_t n = 0; n < sizeof op.octets; n++)
+        arguments.op.octets[n] = (char)op.octets[n];
+    growth_begin(client, &call);
+    growth_await(&call);
+    fs_status status = results.status;
+    growth_free(&call);
+    return status;
+}
+
+static fs_status stat_held(struct rpc_client *client)
+{
+    char name[sizeof held_name];
+    snprintf(name, sizeof name, "%s", held_name);
+    fs_stat_args arguments = {.name = growth_name(name)};
+    fs_entry_res results = {0};
+    struct growth_call call = {.procedure = FSPROC_STAT,
+                               .encode = (xdrproc_t)xdr_fs_stat_args,
+                               .decode = (xdrproc_t)xdr_fs_entry_res,
+                               .arguments = &arguments,
+                               .results = &results};
+
+    growth_begin(client, &call);
+    growth_await(&call);
+    fs_status status = results.status;
+    growth_free(&call);
+    return status;
+}
+
+/* ---- the busy ones: a thread and a connection each, one call at a time ---- */
+
+struct busy {
+    struct target *target;
+    struct rpc_client *clients[BUSY];
+    bool uploads;
+    atomic_bool stop;
+    _Atomic uint64_t calls;
+    _Atomic unsigned next;
+};
+
+static void *work(void *argument)
+{
+    struct busy *busy = argument;
+    unsigned own = atomic_fetch_add(&busy->next, 1);
+    struct rpc_client *client = busy->clients[own];
+    char name[64];
+
+    for (uint64_t done = 0; !busy->stop; done++) {
+        snprintf(name, sizeof name, "growth/of-%u-%llu", own, (unsigned long long)(done % 16));
+        growth_expect(busy->uploads ? upload(client, name, true) : stat_held(client), "a busy call");
+        atomic_fetch_add(&busy->calls, 1);
+    }
+    return NULL;
+}
+
+static void busy_open(struct busy *busy, struct target *target)
+{
+    char name[sizeof held_name];
+
+    *busy = (struct busy){.target = target};
+    snprintf(name, sizeof name, "%s", held_name);
+    growth_expect(upload(target->client, name, true), "an upload");
+    for (unsigned i = 0; i < BUSY; i++) {
+        busy->clients[i] = target_connect(target);
+        growth_expect(stat_held(busy->clients[i]), "a STAT");
+    }
+}
+
+static void busy_close(struct busy *busy)
+{
+    for (unsigned i = 0; i < BUSY; i++)
+        rpc_client_close(busy->clients[i]);
+}
+
+struct rate {
+    double seconds, cpu; /* of one call */
+};
+
+static struct rate busy_window(struct busy *busy)
+{
+    pthread_t threads[BUSY];
+    struct timespec window = {0, WINDOW_MS * 1000000L};
+
+    busy->stop = false;
+    busy->calls = 0;
+    busy->next = 0;
+    double began = growth_now(), cpu = target_cpu(busy->target);
+    for (unsigned i = 0; i < BUSY; i++)
+        if (pthread_create(&threads[i], NULL, work, busy) != 0)
+            growth_fail("a thread cannot be made");
+    nanosleep(&window, NULL);
+    busy->stop = true;
+    for (unsigned i = 0; i < BUSY; i++)
+        pthread_join(threads[i], NULL);
+    double calls = (double)busy->calls;
+    return (struct rate){(growth_now() - began) / calls, (target_cpu(busy->target) - cpu) / calls};
+}
+
+static void busy_pair(struct busy *reference, struct busy *subject, const char *what)
+{
+    double wall[2][GROWTH_ROUNDS], cpu[2][GROWTH_ROUNDS];
+    uint64_t calls = 0;
+
+    for (int round = -1; round < GROWTH_ROUNDS; round++) {
+        struct rate beside = busy_window(reference), own = busy_window(subject);
+        if (round < 0)
+            continue;
+        calls += subject->calls;
+        wall[0][round] = beside.seconds;
+        cpu[0][round] = beside.cpu;
+        wall[1][round] = own.seconds;
+        cpu[1][round] = own.cpu;
+    }
+    double of_reference = growth_ratio(wall[1], wall[0], GROWTH_ROUNDS);
+    double cpu_of_reference = growth_ratio(cpu[1], cpu[0], GROWTH_ROUNDS);
+    growth_row(subject->target, what, calls, growth_median(wall[1], GROWTH_ROUNDS),
+               growth_median(cpu[1], GROWTH_ROUNDS), of_reference, cpu_of_reference);
+}
+
+void busy_measure(struct target *reference, struct target *subject)
+{
+    struct busy *both = calloc(2, sizeof *both);
+
+    if (!both)
+        growth_fail("no memory");
+    busy_open(&both[0], reference);
+    busy_open(&both[1], subject);
+    busy_pair(&both[0], &both[1], "stat, 64 busy connections");
+    both[0].uploads = both[1].uploads = true;
+    busy_pair(&both[0], &both[1], "upload, 64 busy connections");
+    busy_close(&both[0]);
+    busy_close(&both[1]);
+    free(both);
+}
+
+/* ---- the idle ones ---- */
+
+static void may_open(uint64_t count)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        growth_fail("the limit of open files cannot be read");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < count)
+        growth_fail("too few files may be open: raise the hard limit");
+}
+
+/* Each has made a call, as one has that waits or was used; then it only stays. */
+void crowd_measure(struct target *reference, struct target *subject, uint64_t idle)
+{
+    may_open(idle + 4 * BUSY);
+    struct rpc_client **clients = calloc(idle + 1, sizeof(struct rpc_client *));
+    char name[sizeof held_name];
+
+    if (!clients)
+        growth_fail("no memory");
+    snprintf(name, sizeof name, "%s", held_name);
+    growth_expect(upload(subject->client, name, true), "an upload");
+    for (unsigned i = 0; i < BUSY; i++)
+        growth_expect(stat_held(subject->client), "a STAT");
+    uint64_t before = target_memory(subject, "VmRSS");
+    for (uint64_t i = 0; i < idle; i++) {
+        clients[i] = target_connect(subject);
+        growth_expect(stat_held(clients[i]), "a STAT");
+    }
+    uint64_t after = target_memory(subject, "VmRSS");
+    subject->amount = idle;
+    growth_row_bytes(subject, "memory of one idle connection",
+                     idle ? (double)(after - before) / (double)idle : 0);
+    busy_measure(reference, subject);
+    for (uint64_t i = 0; i < idle; i++)
+        growth_expect(stat_held(clients[i]), "a STAT of one that was idle");
+    for (uint64_t i = 0; i < idle; i++)
+        rpc_client_close(clients[i]);
+    free(clients);
+}

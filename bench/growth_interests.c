@@ -1,0 +1,215 @@
+/* growth, interests: what a publish costs in a server where so many wait, half of them for names, half for globs. */
+#include "growth.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OF_MAILBOX = 5000, OPEN_OF_MAILBOX = 50, SECONDS = 100000, CALLS = 30, THREADS = 32 };
+
+static void id_put(fs_id *to, const struct id *id)
+{
+    for (size_t i = 0; i < sizeof id->octets; i++)
+        to->octets[i] = (char)id->octets[i];
+}
+
+/* One after the other in flight, of one connection. */
+struct registering {
+    fs_register_args arguments;
+    fs_register_res results;
+    char pattern[160];
+    struct growth_call call;
+};
+
+static void register_begin(struct rpc_client *client, struct registering *one, const struct id *mailbox,
+                           bool glob)
+{
+    struct id interest = id_random();
+
+    one->arguments = (fs_register_args){.match = glob ? FS_GLOB : FS_EXACT,
+                                        .pattern = growth_name(one->pattern),
+                                        .seconds = SECONDS,
+                                        .repeat = FS_ONCE,
+                                        .present = FS_IGNORE};
+    id_put(&one->arguments.mailbox, mailbox);
+    id_put(&one->arguments.interest, &interest);
+    one->results = (fs_register_res){0};
+    one->call = (struct growth_call){.procedure = FSPROC_REGISTER_INTEREST,
+                                     .encode = (xdrproc_t)xdr_fs_register_args,
+                                     .decode = (xdrproc_t)xdr_fs_register_res,
+                                     .arguments = &one->arguments,
+                                     .results = &one->results};
+    growth_begin(client, &one->call);
+}
+
+static void register_end(struct registering *one)
+{
+    if (!one->call.client)
+        return;
+    growth_await(&one->call);
+    growth_expect(one->results.status, "an interest");
+    growth_free(&one->call);
+    one->call.client = NULL;
+}
+
+/* ---- filling ---- */
+
+/* What the Nth waits for: a name, or a glob whose literal prefix is that job's own; of many lengths. */
+static bool pattern_of(uint64_t number, bool open, char text[160])
+{
+    static const char pad[] = "abcdefghijklmnopqrstuvwxyz";
+    int more = (int)(number / 2 % 24);
+
+    if (open)
+        return snprintf(text, 160, "*-%llu.csv", (unsigned long long)number), true;
+    if (number % 2)
+        return snprintf(text, 160, "job-%llu-%.*s/*.csv", (unsigned long long)number, more, pad), true;
+    return snprintf(text, 160, "job-%llu-%.*s/result.csv", (unsigned long long)number, more, pad), false;
+}
+
+struct filling {
+    const struct target *target;
+    uint64_t from, to; /* whole mailboxes */
+    bool open;
+};
+
+static void *fill_some(void *argument)
+{
+    const struct filling *filling = argument;
+    struct rpc_client *client = target_connect(filling->target);
+    struct registering *flight = calloc(GROWTH_FLIGHT, sizeof *flight);
+    struct id mailbox = id_random();
+    unsigned at = 0;
+
+    if (!flight)
+        growth_fail("no memory");
+    for (uint64_t number = filling->from; number < filling->to; number++, at = (at + 1) % GROWTH_FLIGHT) {
+        if (number % (filling->open ? OPEN_OF_MAILBOX : OF_MAILBOX) == 0)
+            mailbox = id_random();
+        register_end(&flight[at]);
+        bool glob = pattern_of(number, filling->open, flight[at].pattern);
+        register_begin(client, &flight[at], &mailbox, glob);
+    }
+    for (unsigned i = 0; i < GROWTH_FLIGHT; i++)
+        register_end(&flight[(at + i) % GROWTH_FLIGHT]);
+    free(flight);
+    rpc_client_close(client);
+    return NULL;
+}
+
+void interests_fill(struct target *target, uint64_t amount, bool open)
+{
+    struct filling parts[THREADS];
+    pthread_t threads[THREADS];
+    uint64_t share = (amount + THREADS - 1) / THREADS;
+
+    for (unsigned i = 0; i < THREADS; i++) {
+        uint64_t from = share * i, to = from + share;
+        parts[i] = (struct filling){target, from < amount ? from : amount, to < amount ? to : amount, open};
+        if (pthread_create(&threads[i], NULL, fill_some, &parts[i]) != 0)
+            growth_fail("a thread cannot be made");
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* ---- one publish each ---- */
+
+static void publish(struct target *target, char *name)
+{
+    static char content[1];
+    struct id op = id_random();
+    fs_upload_args arguments = {.name = growth_name(name),
+                                .content = {.fs_data_len = 1, .fs_data_val = content}};
+    fs_entry_res results = {0};
+    struct growth_call call = {.procedure = FSPROC_UPLOAD,
+                               .encode = (xdrproc_t)xdr_fs_upload_args,
+                               .decode = (xdrproc_t)xdr_fs_entry_res,
+                               .arguments = &arguments,
+                               .results = &results};
+
+    id_put(&arguments.op, &op);
+    growth_begin(target->client, &call);
+    growth_await(&call);
+    growth_expect(results.status, "a publish");
+    growth_free(&call);
+}
+
+/* Much like what others wait for, but nobody for this. */
+static void publish_for_none(struct target *target)
+{
+    char name[160];
+    uint64_t number = ((uint64_t)random() << 20 ^ (uint64_t)random()) % (target->amount + 1);
+
+    snprintf(name, sizeof name, "job-%llu-abcdefgh-none/%llu.csv", (unsigned long long)number,
+             (unsigned long long)target->serial++);
+    publish(target, name);
+}
+
+/* Those of one round: met one by one, each by a publish of its own. */
+static void prepare(struct target *target, unsigned calls, bool glob, bool open)
+{
+    struct id mailbox = id_random();
+
+    for (unsigned i = 0; i < calls; i++) {
+        struct registering one;
+        unsigned long long number = target->serial + i;
+        if (open)
+            snprintf(one.pattern, sizeof one.pattern, "*-one-%llu.csv", number);
+        else
+            snprintf(one.pattern, sizeof one.pattern, "one-%llu/%s", number, glob ? "*.csv" : "result.csv");
+        register_begin(target->client, &one, &mailbox, glob || open);
+        register_end(&one);
+    }
+}
+
+static void prepare_names(struct target *target, unsigned calls)
+{
+    prepare(target, calls, false, false);
+}
+
+static void prepare_globs(struct target *target, unsigned calls)
+{
+    prepare(target, calls, true, false);
+}
+
+static void prepare_open(struct target *target, unsigned calls)
+{
+    prepare(target, calls, true, true);
+}
+
+static void publish_for_one(struct target *target)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "one-%llu/result.csv", (unsigned long long)target->serial++);
+    publish(target, name);
+}
+
+static void publish_for_open(struct target *target)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "result-one-%llu.csv", (unsigned long long)target->serial++);
+    publish(target, name);
+}
+
+void interests_measure(struct target *reference, struct target *subject)
+{
+    const struct growth_work work[] = {
+        {"publish, nobody waits for it", 2 * CALLS, NULL, publish_for_none},
+        {"publish, one waits for the name", CALLS, prepare_names, publish_for_one},
+        {"publish, one waits with a glob", CALLS, prepare_globs, publish_for_one},
+    };
+    growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
+}
+
+void open_measure(struct target *reference, struct target *subject)
+{
+    const struct growth_work work[] = {
+        {"publish, no open glob matches", CALLS, NULL, publish_for_none},
+        {"publish, one open glob matches", CALLS, prepare_open, publish_for_open},
+    };
+    growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
+}

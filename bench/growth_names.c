@@ -1,0 +1,170 @@
+/* growth, names: what an upload, a STAT and a page of LIST cost in a store of so many names. */
+#include "growth.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { FOLDER = 100, SMALL = 4096, PAGE = 100, CALLS = 60 };
+
+/* The Nth name: a hundred to a folder. */
+static char *name_of(uint64_t number, char text[64])
+{
+    snprintf(text, 64, "folder-%06llu/file-%02llu", (unsigned long long)(number / FOLDER),
+             (unsigned long long)(number % FOLDER));
+    return text;
+}
+
+static uint64_t any_of(const struct target *target)
+{
+    return (((uint64_t)random() << 20) ^ (uint64_t)random()) % target->amount;
+}
+
+/* ---- filling: bundles of empty files ---- */
+
+struct bundle {
+    fs_upload_args files[FS_MANY_MAX];
+    char names[FS_MANY_MAX][64];
+    fs_upload_many_args arguments;
+    fs_upload_many_res results;
+    struct growth_call call;
+};
+
+static void bundle_begin(struct target *target, struct bundle *bundle, uint64_t from, uint64_t to)
+{
+    u_int count = (u_int)(to - from);
+
+    for (u_int i = 0; i < count; i++) {
+        struct id op = id_random();
+        bundle->files[i] = (fs_upload_args){.name = growth_name(name_of(from + i, bundle->names[i]))};
+        for (size_t n = 0; n < sizeof op.octets; n++)
+            bundle->files[i].op.octets[n] = (char)op.octets[n];
+    }
+    bundle->arguments = (fs_upload_many_args){.files = {.files_len = count, .files_val = bundle->files}};
+    bundle->results = (fs_upload_many_res){0};
+    bundle->call = (struct growth_call){.procedure = FSPROC_UPLOAD_MANY,
+                                        .encode = (xdrproc_t)xdr_fs_upload_many_args,
+                                        .decode = (xdrproc_t)xdr_fs_upload_many_res,
+                                        .arguments = &bundle->arguments,
+                                        .results = &bundle->results};
+    growth_begin(target->client, &bundle->call);
+}
+
+static void bundle_end(struct bundle *bundle)
+{
+    if (!bundle->call.client)
+        return;
+    growth_await(&bundle->call);
+    growth_expect(bundle->results.status, "a bundle");
+    for (u_int i = 0; i < bundle->results.fs_upload_many_res_u.many.files.files_len; i++)
+        growth_expect(bundle->results.fs_upload_many_res_u.many.files.files_val[i].status,
+                      "a file of a bundle");
+    growth_free(&bundle->call);
+    bundle->call.client = NULL;
+}
+
+void names_fill(struct target *target, uint64_t amount)
+{
+    enum { FLIGHT = 4 };
+    struct bundle *bundles = calloc(FLIGHT, sizeof *bundles);
+    unsigned at = 0;
+
+    if (!bundles)
+        growth_fail("no memory");
+    for (uint64_t from = 0; from < amount; from += FS_MANY_MAX, at = (at + 1) % FLIGHT) {
+        bundle_end(&bundles[at]);
+        bundle_begin(target, &bundles[at], from, from + FS_MANY_MAX < amount ? from + FS_MANY_MAX : amount);
+    }
+    for (unsigned i = 0; i < FLIGHT; i++)
+        bundle_end(&bundles[(at + i) % FLIGHT]);
+    free(bundles);
+}
+
+/* ---- one call each ---- */
+
+/* Between names that are there, anywhere: the worst place for a tree that is kept in order. */
+static void upload(struct target *target)
+{
+    static char content[SMALL];
+    struct id op = id_random();
+    char near[64], name[96];
+    fs_upload_args arguments = {.content = {.fs_data_len = SMALL, .fs_data_val = content}};
+    fs_entry_res results = {0};
+    struct growth_call call = {.procedure = FSPROC_UPLOAD,
+                               .encode = (xdrproc_t)xdr_fs_upload_args,
+                               .decode = (xdrproc_t)xdr_fs_entry_res,
+                               .arguments = &arguments,
+                               .results = &results};
+
+    snprintf(name, sizeof name, "%s-more-%llu", name_of(any_of(target), near),
+             (unsigned long long)target->serial++);
+    for (size_t n = 0; n < sizeof op.octets; n++)
+        arguments.op.octets[n] = (char)op.octets[n];
+    arguments.name = growth_name(name);
+    growth_begin(target->client, &call);
+    growth_await(&call);
+    growth_expect(results.status, "an upload");
+    growth_free(&call);
+}
+
+static void stat_one(struct target *target)
+{
+    char name[64];
+    fs_stat_args arguments = {.name = growth_name(name_of(any_of(target), name))};
+    fs_entry_res results = {0};
+    struct growth_call call = {.procedure = FSPROC_STAT,
+                               .encode = (xdrproc_t)xdr_fs_stat_args,
+                               .decode = (xdrproc_t)xdr_fs_entry_res,
+                               .arguments = &arguments,
+                               .results = &results};
+
+    growth_begin(target->client, &call);
+    growth_await(&call);
+    growth_expect(results.status, "a STAT");
+    growth_free(&call);
+}
+
+static void list(struct target *target, char *glob, char *cursor)
+{
+    fs_list_args arguments = {.glob = growth_name(glob), .cursor = growth_name(cursor), .limit = PAGE};
+    fs_list_res results = {0};
+    struct growth_call call = {.procedure = FSPROC_LIST,
+                               .encode = (xdrproc_t)xdr_fs_list_args,
+                               .decode = (xdrproc_t)xdr_fs_list_res,
+                               .arguments = &arguments,
+                               .results = &results};
+
+    growth_begin(target->client, &call);
+    growth_await(&call);
+    growth_expect(results.status, "a page of LIST");
+    if (target->amount >= 2 * PAGE && results.fs_list_res_u.page.entries.entries_len == 0)
+        growth_fail("a page of LIST is empty");
+    growth_free(&call);
+}
+
+static void page(struct target *target)
+{
+    char cursor[64], nothing[1] = "";
+
+    /* A hundred from there on. */
+    name_of(target->amount > 2 * PAGE ? any_of(target) % (target->amount - PAGE) : 0, cursor);
+    list(target, nothing, target->amount > 2 * PAGE ? cursor : nothing);
+}
+
+static void glob(struct target *target)
+{
+    char pattern[64], nothing[1] = "";
+
+    snprintf(pattern, sizeof pattern, "folder-%06llu/*", (unsigned long long)(any_of(target) / FOLDER));
+    list(target, pattern, nothing);
+}
+
+void names_measure(struct target *reference, struct target *subject)
+{
+    const struct growth_work work[] = {
+        {"stat", 4 * CALLS, NULL, stat_one},
+        {"page of list", CALLS, NULL, page},
+        {"glob with a prefix", CALLS, NULL, glob},
+        {"upload", 2 * CALLS, NULL, upload},
+    };
+    growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
+}

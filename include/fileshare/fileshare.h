@@ -302,7 +302,10 @@ FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status
 fileshare_stat(struct fileshare *session, const char *name, struct fileshare_entry *out,
                struct fileshare_error *error);
 
-/* Calls `each` for every entry that matches (glob NULL: all), in byte order, until it returns false. */
+/*
+ * Calls `each` for every entry that matches (glob NULL: all), in byte order, until
+ * it returns false. It may not use the session.
+ */
 FILESHARE_API FILESHARE_MUST_CHECK enum fileshare_status
 fileshare_list(struct fileshare *session, const char *glob,
                bool (*each)(void *context, const struct fileshare_entry *entry), void *context,

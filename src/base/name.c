@@ -22,9 +22,18 @@ static enum outcome check_part(const unsigned char *bytes, size_t start, size_t 
     return OUTCOME_OK;
 }
 
+/* How many bytes from here on are ASCII that can be shown; of most names all are. */
+static size_t plain_run(const unsigned char *bytes, size_t count)
+{
+    size_t run = 0;
+    while (run < count && bytes[run] >= 0x20 && bytes[run] < 0x7f)
+        run++;
+    return run;
+}
+
 static enum outcome check_characters(const unsigned char *bytes, size_t count, struct failure *why)
 {
-    for (size_t at = 0; at < count;) {
+    for (size_t at = plain_run(bytes, count); at < count; at += plain_run(bytes + at, count - at)) {
         uint32_t code;
         size_t length = utf8_read(bytes + at, count - at, &code);
         if (length == 0)
@@ -99,6 +108,11 @@ static char *show(const void *name, size_t count, bool words, char *out, size_t 
     if (size == 0)
         return out;
     const unsigned char *bytes = name;
+    if (count < size && plain_run(bytes, count) == count && (words || !memchr(bytes, '\\', count))) {
+        memcpy(out, bytes, count);
+        out[count] = '\0';
+        return out;
+    }
     size_t used = 0, last_fit = 0; /* last_fit: where the dots still have room */
     for (size_t at = 0; at < count;) {
         char shown[17];

@@ -96,17 +96,10 @@ static bool time_is_sound(fs_time time)
 
 enum outcome event_entry_from_wire(const fs_entry *wire, struct event_entry *out, struct failure *why)
 {
-    struct event_entry entry = {
-        .size = wire->size,
-        .mtime = event_time_from_wire(wire->mtime),
-        .arrival = event_time_from_wire(wire->arrival),
-        .version = id_from_wire(&wire->revision),
-    };
-    struct failure reason = {.text = ""};
-    if (name_check(wire->name.fs_name_val, wire->name.fs_name_len, entry.name, &reason) != OUTCOME_OK)
-        return failure_set(why, OUTCOME_PROTOCOL, "an entry's name was received that can't be one: %s",
-                           reason.text);
-    if (!copy_text(wire->owner.fs_text_val, wire->owner.fs_text_len, entry.owner, sizeof entry.owner))
+    struct id version = id_from_wire(&wire->revision);
+    char owner[EVENT_PRINCIPAL_SIZE];
+    struct failure reason;
+    if (!copy_text(wire->owner.fs_text_val, wire->owner.fs_text_len, owner, sizeof owner))
         return failure_set(why, OUTCOME_PROTOCOL,
                            "an entry was received whose owner is no text of at most %d bytes",
                            EVENT_PRINCIPAL_SIZE - 1);
@@ -116,10 +109,18 @@ enum outcome event_entry_from_wire(const fs_entry *wire, struct event_entry *out
     if (wire->digest.fs_digest_len != DIGEST_SIZE)
         return failure_set(why, OUTCOME_PROTOCOL, "an entry was received with a digest of %u bytes",
                            wire->digest.fs_digest_len);
-    if (id_is_none(&entry.version))
+    if (id_is_none(&version))
         return failure_set(why, OUTCOME_PROTOCOL, "an entry was received without a version");
-    memcpy(entry.digest.octets, wire->digest.fs_digest_val, DIGEST_SIZE);
-    *out = entry;
+    /* The last that can fail: up to here nothing is touched. Beyond its NUL a text is left as it was: a page has a thousand. */
+    if (name_check(wire->name.fs_name_val, wire->name.fs_name_len, out->name, &reason) != OUTCOME_OK)
+        return failure_set(why, OUTCOME_PROTOCOL, "an entry's name was received that can't be one: %s",
+                           reason.text);
+    memcpy(out->owner, owner, wire->owner.fs_text_len + 1);
+    out->size = wire->size;
+    out->mtime = event_time_from_wire(wire->mtime);
+    out->arrival = event_time_from_wire(wire->arrival);
+    memcpy(out->digest.octets, wire->digest.fs_digest_val, DIGEST_SIZE);
+    out->version = version;
     return OUTCOME_OK;
 }
 

@@ -306,6 +306,52 @@ static void list_in_byte_order(void **state)
     assert_outcome(list_page(s, "[", NULL, 1, &entry, &page), OUTCOME_INVALID);
 }
 
+/* Takes names until one is as long as `most`, which begins the next page. */
+struct picky {
+    size_t most, taken;
+    char last[32];
+};
+
+static bool take_shorter(void *context, const struct store_entry *entry)
+{
+    struct picky *picky = context;
+    if (strlen(entry->name) >= picky->most)
+        return false;
+    picky->taken++;
+    snprintf(picky->last, sizeof picky->last, "%.31s", entry->name);
+    return true;
+}
+
+static void list_ends_where_it_is_told(void **state)
+{
+    struct subject *s = *state;
+    static const char *const names[] = {"a", "b", "c", "dd", "e"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_ok(put(s, &alice, names[i], "x", NULL));
+    struct picky picky;
+    struct store_page page;
+    struct store_list list = {.limit = 9, .take = take_shorter, .context = &picky};
+    assert_ok(
+        CERTAIN((picky = (struct picky){.most = 2}, s->acts->list(s->store, &list, &page, &store_why))));
+    assert_int_equal(page.count, 3);
+    assert_int_equal(picky.taken, 3);
+    assert_true(page.more);
+    /* Where it goes on: the one that was refused is not lost. */
+    char cursor[NAME_BUFFER];
+    memcpy(cursor, page.cursor, sizeof cursor);
+    list.cursor = cursor;
+    assert_ok(
+        CERTAIN((picky = (struct picky){.most = 2}, s->acts->list(s->store, &list, &page, &store_why))));
+    assert_int_equal(page.count, 0);
+    assert_true(page.more);
+    assert_string_equal(page.cursor, cursor);
+    assert_ok(
+        CERTAIN((picky = (struct picky){.most = 3}, s->acts->list(s->store, &list, &page, &store_why))));
+    assert_int_equal(page.count, 2);
+    assert_false(page.more);
+    assert_string_equal(picky.last, "e");
+}
+
 /* Names that are there all the while come exactly once, whatever comes and goes around them. */
 static void list_while_names_change(void **state)
 {
@@ -350,6 +396,7 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(removing),
     SUBJECT_TEST(renaming),
     SUBJECT_TEST(list_in_byte_order),
+    SUBJECT_TEST(list_ends_where_it_is_told),
     SUBJECT_TEST(list_while_names_change),
 };
 

@@ -168,11 +168,30 @@ enum outcome stat_name(struct subject *subject, const char *name, struct store_e
     return CERTAIN(subject->acts->stat(subject->store, name, out ? out : &unused, &store_why));
 }
 
+struct taking {
+    struct store_entry *entries;
+    size_t room;
+};
+
+static bool take_entry(void *context, const struct store_entry *entry)
+{
+    struct taking *taking = context;
+    assert_true(taking->room-- > 0);
+    *taking->entries++ = *entry;
+    return true;
+}
+
 enum outcome list_page(struct subject *subject, const char *glob, const char *cursor, size_t limit,
                        struct store_entry *entries, struct store_page *page)
 {
-    struct store_list list = {.glob = glob, .cursor = cursor, .limit = limit};
-    return CERTAIN(subject->acts->list(subject->store, &list, entries, page, &store_why));
+    struct taking taking;
+    struct store_list list = {.glob = glob,
+                              .cursor = cursor,
+                              .limit = limit,
+                              .take = take_entry,
+                              .context = &taking};
+    return CERTAIN((taking = (struct taking){.entries = entries, .room = limit},
+                    subject->acts->list(subject->store, &list, page, &store_why)));
 }
 
 enum outcome remove_name(struct subject *subject, const struct store_caller *caller, const struct id *op,

@@ -135,7 +135,7 @@ void output_line(struct output *output, const struct field *fields, size_t count
             continue;
         if (!first)
             fputc('\t', stdout);
-        fputs(field_text(&fields[i], false, text), stdout);
+        fputs(fields[i].kind == FIELD_WORD ? fields[i].text : field_text(&fields[i], false, text), stdout);
         first = false;
     }
     fputc('\n', stdout);

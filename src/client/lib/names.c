@@ -53,25 +53,33 @@ enum fileshare_status fileshare_stat(struct fileshare *session, const char *name
 /* ---- list ---- */
 
 struct listing {
+    struct fileshare *session;
     const char *glob;
     char cursor[NAME_BUFFER];
     bool more;
     bool (*each)(void *context, const struct fileshare_entry *entry);
     void *context;
+    struct rpc_client *client; /* of `ahead` */
+    struct rpc_pending *ahead; /* the call for the next page, while this one is shown; or NULL */
 };
 
-static enum outcome take_page(struct listing *listing, const fs_list *page, struct failure *why)
+static void forget_ahead(struct listing *listing)
 {
-    for (u_int i = 0; i < page->entries.entries_len; i++) {
-        struct fileshare_entry entry;
-        enum outcome outcome = translate_entry(&page->entries.entries_val[i], &entry, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        if (!listing->each(listing->context, &entry)) {
-            listing->more = false;
-            return OUTCOME_OK;
-        }
-    }
+    if (listing->ahead)
+        listing->ahead = rpc_pending_free(listing->client, listing->ahead);
+}
+
+static fs_list_args page_args(const struct listing *listing)
+{
+    return (fs_list_args){
+        .glob = translate_name(listing->glob),
+        .cursor = translate_name(listing->cursor),
+        .limit = listing->session->greeting.list_max,
+    };
+}
+
+static enum outcome take_cursor(struct listing *listing, const fs_list *page, struct failure *why)
+{
     listing->more = page->more;
     if (!page->more)
         return OUTCOME_OK;
@@ -83,23 +91,70 @@ static enum outcome take_page(struct listing *listing, const fs_list *page, stru
     return OUTCOME_OK;
 }
 
-static enum outcome list_page(struct fileshare *session, struct listing *listing, struct failure *why)
+/* The server is at the next page while this one is shown. If that does not go, it is asked for in its turn. */
+static void ask_ahead(struct listing *listing, struct rpc_client *client)
+{
+    fs_list_args args = page_args(listing);
+    if (!listing->more)
+        return;
+    listing->client = client;
+    if (rpc_client_begin(client, FSPROC_LIST, (xdrproc_t)xdr_fs_list_args, &args, NULL, &listing->ahead,
+                         NULL) != OUTCOME_OK)
+        listing->ahead = NULL;
+}
+
+static enum outcome show_page(struct listing *listing, const fs_list *page, struct failure *why)
+{
+    for (u_int i = 0; i < page->entries.entries_len; i++) {
+        struct fileshare_entry entry;
+        enum outcome outcome = translate_entry(&page->entries.entries_val[i], &entry, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        if (!listing->each(listing->context, &entry)) {
+            listing->more = false;
+            return OUTCOME_OK;
+        }
+    }
+    return OUTCOME_OK;
+}
+
+/* The page that was asked for ahead, if it came, and is one. */
+static bool take_ahead(struct listing *listing, struct rpc_pending **pending, fs_list_res *res)
+{
+    if (!listing->ahead)
+        return false;
+    *pending = listing->ahead;
+    listing->ahead = NULL;
+    if (rpc_client_await(listing->client, *pending, (xdrproc_t)xdr_fs_list_res, res, NULL) == OUTCOME_OK &&
+        res->status == FS_OK)
+        return true;
+    xdr_free((xdrproc_t)xdr_fs_list_res, res);
+    *res = (fs_list_res){0};
+    *pending = rpc_pending_free(listing->client, *pending);
+    return false;
+}
+
+static enum outcome list_page(struct listing *listing, struct failure *why)
 {
     char subject[NAMES_SUBJECT_SIZE];
-    fs_list_args args = {
-        .glob = translate_name(listing->glob),
-        .cursor = translate_name(listing->cursor),
-        .limit = session->greeting.list_max,
-    };
+    fs_list_args args = page_args(listing);
     fs_list_res res = {0};
     struct session_call call = SESSION_CALL(FSPROC_LIST, fs_list_args, &args, fs_list_res, &res);
-    enum outcome outcome = session_call(session, &call, why);
+    enum outcome outcome = OUTCOME_OK;
+    if (take_ahead(listing, &call.pending, &res))
+        call.client = listing->client;
+    else
+        outcome = session_call(listing->session, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_list_res_u.failure.reason,
                                     names_subject(listing->glob[0] != '\0' ? listing->glob : "**", subject),
                                     why);
     if (outcome == OUTCOME_OK)
-        outcome = take_page(listing, &res.fs_list_res_u.page, why);
+        outcome = take_cursor(listing, &res.fs_list_res_u.page, why);
+    if (outcome == OUTCOME_OK)
+        ask_ahead(listing, call.client);
+    if (outcome == OUTCOME_OK)
+        outcome = show_page(listing, &res.fs_list_res_u.page, why);
     session_call_end(&call);
     return outcome;
 }
@@ -108,16 +163,19 @@ enum outcome names_list(struct fileshare *session, const char *glob,
                         bool (*each)(void *context, const struct fileshare_entry *entry), void *context,
                         struct failure *why)
 {
-    struct listing listing = {.glob = glob ? glob : "", .more = true, .each = each, .context = context};
+    struct listing listing = {.session = session,
+                              .glob = glob ? glob : "",
+                              .more = true,
+                              .each = each,
+                              .context = context};
+    enum outcome outcome = OUTCOME_OK;
     if (strlen(listing.glob) > NAME_SIZE_MAX)
         return failure_set(why, OUTCOME_INVALID, "cannot list: the glob is longer than %d bytes",
                            NAME_SIZE_MAX);
-    while (listing.more) {
-        enum outcome outcome = list_page(session, &listing, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    return OUTCOME_OK;
+    while (listing.more && outcome == OUTCOME_OK)
+        outcome = list_page(&listing, why);
+    forget_ahead(&listing);
+    return outcome;
 }
 
 enum fileshare_status fileshare_list(struct fileshare *session, const char *glob,

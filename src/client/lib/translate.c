@@ -151,15 +151,16 @@ struct id translate_id_private(const struct fileshare_id *id)
 
 void translate_entry_public(const struct event_entry *entry, struct fileshare_entry *out)
 {
-    *out = (struct fileshare_entry){
-        .size = entry->size,
-        .mtime = entry->mtime,
-        .arrival = entry->arrival,
-        .version = translate_id_public(&entry->version),
-    };
-    snprintf(out->name, sizeof out->name, "%s", entry->name);
-    snprintf(out->owner, sizeof out->owner, "%s", entry->owner);
+    _Static_assert(sizeof out->name == sizeof entry->name && sizeof out->owner == sizeof entry->owner,
+                   "what is in one fits into the other");
+    /* Not whole structs, nor what stands behind the texts: a list has many. */
+    memcpy(out->name, entry->name, strlen(entry->name) + 1);
+    memcpy(out->owner, entry->owner, strlen(entry->owner) + 1);
+    out->size = entry->size;
+    out->mtime = entry->mtime;
+    out->arrival = entry->arrival;
     memcpy(out->digest, entry->digest.octets, sizeof out->digest);
+    out->version = translate_id_public(&entry->version);
 }
 
 enum outcome translate_entry(const fs_entry *wire, struct fileshare_entry *out, struct failure *why)

@@ -30,7 +30,7 @@ static void copy_text(char *to, const char *from, size_t size)
     to[count] = '\0';
 }
 
-void delivery_entry(const struct store_entry *from, struct event_entry *out)
+static void delivery_entry(const struct store_entry *from, struct event_entry *out)
 {
     *out = (struct event_entry){
         .size = from->size,

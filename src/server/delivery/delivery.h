@@ -70,7 +70,6 @@ void delivery_connection_closed(void *delivery, uint64_t connection);
 
 /* The store's event as the callback side's. */
 void delivery_event(const struct store_event *from, struct event *out);
-void delivery_entry(const struct store_entry *from, struct event_entry *out);
 
 struct delivery_counters {
     uint64_t batches, events, retries; /* acknowledged batches and events; tries in vain */

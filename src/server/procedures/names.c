@@ -8,44 +8,46 @@
 /* A page must fit into a record beside its header. */
 enum { PAGE_BYTES = FS_DATA_MAX };
 
-/* How many of `entries` fit into one reply. */
-static size_t entries_that_fit(const struct store_entry *entries, size_t count)
-{
-    size_t bytes = 0, fit = 0;
+/* A page that is made. */
+struct paging {
+    struct rpc_call *call;
+    fs_list *out;
+    size_t left; /* bytes */
+    enum outcome outcome;
+    struct failure *why;
+};
 
-    while (fit < count && bytes + wire_entry_size(&entries[fit]) <= PAGE_BYTES)
-        bytes += wire_entry_size(&entries[fit++]);
-    return fit;
+static bool take_entry(void *context, const struct store_entry *entry)
+{
+    struct paging *paging = context;
+    fs_list *out = paging->out;
+    size_t size = wire_entry_size(entry);
+
+    if (size > paging->left)
+        return false;
+    paging->outcome = wire_entry_out(paging->call, entry, &out->entries.entries_val[out->entries.entries_len],
+                                     paging->why);
+    if (paging->outcome != OUTCOME_OK)
+        return false;
+    paging->left -= size;
+    out->entries.entries_len++;
+    return true;
 }
 
-static enum outcome page_out(struct rpc_call *call, const struct store_entry *entries,
-                             const struct store_page *page, fs_list *out, struct failure *why)
+static enum outcome cursor_out(struct rpc_call *call, const struct store_page *page, fs_list *out,
+                               struct failure *why)
 {
-    size_t count = entries_that_fit(entries, page->count);
-    bool all = count == page->count;
-    const char *cursor = all ? page->cursor : entries[count - 1].name;
-    void *rows = NULL;
-    enum outcome outcome = wire_room(call, count, sizeof(fs_entry), &rows, why);
+    void *text = NULL;
+    size_t size = strlen(page->cursor);
 
+    out->more = page->more;
+    if (!page->more)
+        return OUTCOME_OK;
+    enum outcome outcome = wire_room(call, 1, size, &text, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    out->entries.entries_val = rows;
-    for (size_t i = 0; i < count; i++) {
-        outcome = wire_entry_out(call, &entries[i], &out->entries.entries_val[i], why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    out->entries.entries_len = (u_int)count;
-    out->more = !all || page->more;
-    if (out->more) {
-        void *text = NULL;
-        size_t size = strlen(cursor);
-        outcome = wire_room(call, 1, size, &text, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        memcpy(text, cursor, size);
-        out->cursor = (fs_name){.fs_name_len = (u_int)size, .fs_name_val = text};
-    }
+    memcpy(text, page->cursor, size);
+    out->cursor = (fs_name){.fs_name_len = (u_int)size, .fs_name_val = text};
     return OUTCOME_OK;
 }
 
@@ -54,19 +56,27 @@ static enum outcome list(struct rpc_call *call, const fs_list_args *args, fs_lis
     struct service *service = wire_service(call);
     char glob[NAME_BUFFER], cursor[NAME_BUFFER];
     size_t limit = args->limit == 0 || args->limit > FS_LIST_MAX ? FS_LIST_MAX : args->limit;
-    struct store_list question = {.glob = glob, .cursor = cursor, .limit = limit};
+    struct paging paging = {.call = call, .out = out, .left = PAGE_BYTES, .why = why};
+    struct store_list question = {.glob = glob,
+                                  .cursor = cursor,
+                                  .limit = limit,
+                                  .take = take_entry,
+                                  .context = &paging};
     struct store_page page = {0};
-    void *entries = NULL;
+    void *rows = NULL;
     enum outcome outcome = wire_glob(&args->glob, glob, why);
 
     if (outcome == OUTCOME_OK)
         outcome = wire_cursor(&args->cursor, cursor, why);
     if (outcome == OUTCOME_OK)
-        outcome = wire_room(call, limit, sizeof(struct store_entry), &entries, why);
+        outcome = wire_room(call, limit, sizeof(fs_entry), &rows, why);
+    out->entries.entries_val = rows;
     if (outcome == OUTCOME_OK)
-        outcome = service->store->acts->list(service->store, &question, entries, &page, why);
+        outcome = service->store->acts->list(service->store, &question, &page, why);
     if (outcome == OUTCOME_OK)
-        outcome = page_out(call, entries, &page, out, why);
+        outcome = paging.outcome;
+    if (outcome == OUTCOME_OK)
+        outcome = cursor_out(call, &page, out, why);
     return outcome;
 }
 

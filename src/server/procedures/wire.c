@@ -226,12 +226,25 @@ enum outcome wire_room(struct rpc_call *call, size_t count, size_t size, void **
 enum outcome wire_entry_out(struct rpc_call *call, const struct store_entry *entry, fs_entry *out,
                             struct failure *why)
 {
-    struct event_entry *copy = rpc_call_alloc(call, sizeof *copy);
+    size_t name_size = strlen(entry->name), owner_size = strlen(entry->owner);
+    /* No more than the wire needs: a page has a thousand. */
+    char *copy = rpc_call_alloc(call, DIGEST_SIZE + name_size + owner_size);
 
     if (!copy)
         return failure_set(why, OUTCOME_NOMEM, "no memory for the reply");
-    delivery_entry(entry, copy);
-    event_entry_to_wire(copy, out);
+    char *name = copy + DIGEST_SIZE, *owner = name + name_size;
+    memcpy(copy, entry->digest.octets, DIGEST_SIZE);
+    memcpy(name, entry->name, name_size);
+    memcpy(owner, entry->owner, owner_size);
+    *out = (fs_entry){
+        .name = {.fs_name_len = (u_int)name_size, .fs_name_val = name},
+        .size = entry->size,
+        .mtime = event_time_to_wire(entry->mtime),
+        .arrival = event_time_to_wire(entry->arrival),
+        .owner = {.fs_text_len = (u_int)owner_size, .fs_text_val = owner},
+        .digest = {.fs_digest_len = DIGEST_SIZE, .fs_digest_val = copy},
+        .revision = wire_id_out(&entry->version),
+    };
     return OUTCOME_OK;
 }
 

@@ -173,10 +173,10 @@ static enum outcome faulty_stat(struct store *store, const char *name, struct st
     return FAULTY(store, stat, name, out);
 }
 
-static enum outcome faulty_list(struct store *store, const struct store_list *list,
-                                struct store_entry *entries, struct store_page *out, struct failure *why)
+static enum outcome faulty_list(struct store *store, const struct store_list *list, struct store_page *out,
+                                struct failure *why)
 {
-    return FAULTY(store, list, list, entries, out);
+    return FAULTY(store, list, list, out);
 }
 
 static enum outcome faulty_remove(struct store *store, const struct store_caller *caller, const struct id *op,

@@ -128,11 +128,14 @@ struct store_rename {
 struct store_list {
     const char *glob;   /* NULL or "": all */
     const char *cursor; /* NULL or "": from the start */
-    size_t limit;       /* capacity of the array */
+    size_t limit;       /* entries at most */
+    /* Gets each; the entry is gone afterwards. False: the page ends before it. It calls nothing of the store. */
+    bool (*take)(void *context, const struct store_entry *entry);
+    void *context;
 };
 
 struct store_page {
-    size_t count;
+    size_t count; /* of entries taken */
     bool more;
     char cursor[NAME_BUFFER]; /* with more: where to go on */
 };
@@ -341,9 +344,12 @@ struct store_acts {
     enum outcome (*stat)(struct store *store, const char *name, struct store_entry *out,
                          struct failure *why) must_check;
 
-    /* Fills at most list->limit of `entries`; looks at STORE_SCAN_MAX names at most. INVALID for a bad glob. */
-    enum outcome (*list)(struct store *store, const struct store_list *list, struct store_entry *entries,
-                         struct store_page *out, struct failure *why) must_check;
+    /*
+     * Gives at most list->limit entries; looks at STORE_SCAN_MAX names at most.
+     * INVALID for a bad glob. If it fails, what was given counts for nothing.
+     */
+    enum outcome (*list)(struct store *store, const struct store_list *list, struct store_page *out,
+                         struct failure *why) must_check;
 
     /* `expected` none: whatever is there. ABSENT, CHANGED, DENIED. */
     enum outcome (*remove)(struct store *store, const struct store_caller *caller, const struct id *op,

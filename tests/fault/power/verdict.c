@@ -104,25 +104,33 @@ static void check_name(struct verdict *verdict, const struct name_state *state, 
                       state->after ? "there" : "gone");
 }
 
+struct listed {
+    struct verdict *verdict;
+    const char *when;
+};
+
+static bool check_listed(void *context, const struct store_entry *entry)
+{
+    const struct listed *listed = context;
+    struct verdict *verdict = listed->verdict;
+    bool known = false;
+    for (size_t i = 0; i < verdict->name_count; i++)
+        known |= strcmp(verdict->names[i].name, entry->name) == 0;
+    if (!known)
+        verdict_wrong(verdict, "%s: %s is listed, which nobody sent", listed->when, entry->name);
+    return true;
+}
+
 static void check_names(struct verdict *verdict, bool exact, const char *when)
 {
-    enum { PAGE = VERDICT_NAMES + 1 };
     struct failure why = {0};
     struct store_page page = {0};
-    struct store_list list = {.limit = PAGE};
-    struct store_entry *entries = calloc(PAGE, sizeof *entries);
+    struct listed listed = {.verdict = verdict, .when = when};
+    struct store_list list = {.limit = VERDICT_NAMES + 1, .take = check_listed, .context = &listed};
     for (size_t i = 0; i < verdict->name_count; i++)
         check_name(verdict, &verdict->names[i], exact, when);
-    if (verdict->store->acts->list(verdict->store, &list, entries, &page, &why) != OUTCOME_OK)
+    if (verdict->store->acts->list(verdict->store, &list, &page, &why) != OUTCOME_OK)
         verdict_wrong(verdict, "list: %s", why.text);
-    for (size_t i = 0; i < page.count; i++) {
-        bool known = false;
-        for (size_t j = 0; j < verdict->name_count; j++)
-            known |= strcmp(verdict->names[j].name, entries[i].name) == 0;
-        if (!known)
-            verdict_wrong(verdict, "%s: %s is listed, which nobody sent", when, entries[i].name);
-    }
-    free(entries);
 }
 
 /* Before anything is done again, a rename is done as a whole or not at all. */

@@ -16,7 +16,17 @@ void bind_digest(struct query *query, const struct digest_value *digest)
 
 void entry_take(struct query *query, struct store_entry *out)
 {
+    entry_take_name(query, out);
+    entry_take_rest(query, out);
+}
+
+void entry_take_name(struct query *query, struct store_entry *out)
+{
     column_text(query, out->name, sizeof out->name);
+}
+
+void entry_take_rest(struct query *query, struct store_entry *out)
+{
     out->version = column_id(query);
     column_text(query, out->owner, sizeof out->owner);
     out->size = (uint64_t)column_int(query);

@@ -11,6 +11,9 @@
 
 /* Reads them at the query's next columns. */
 void entry_take(struct query *query, struct store_entry *out);
+/* The same in two steps, for who looks at the name first. */
+void entry_take_name(struct query *query, struct store_entry *out);
+void entry_take_rest(struct query *query, struct store_entry *out);
 /* Binds them, in the same order. */
 void entry_bind(struct query *query, const struct store_entry *entry);
 

@@ -43,33 +43,39 @@ static void glob_free_at(struct glob **glob)
 }
 
 /* Rows from the query on, those that match; `prefix` is what all of them begin with. */
-static enum outcome list_rows(struct query *q, const struct glob *glob, const char *prefix, size_t limit,
-                              struct store_entry *entries, struct store_page *page, struct failure *why)
+static enum outcome list_rows(struct query *q, const struct glob *glob, const char *prefix,
+                              const struct store_list *list, struct store_page *page, struct failure *why)
 {
+    /* Of one after the other, in turn: where a page ends, the one before is where to go on. */
+    struct store_entry rows[2];
     size_t prefix_size = strlen(prefix);
+    const char *before = list->cursor ? list->cursor : "";
     for (size_t examined = 0;; examined++) {
         enum outcome outcome = query_row(q, why);
         if (outcome != OUTCOME_OK)
             return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-        char name[NAME_BUFFER];
-        column_text(q, name, sizeof name);
-        if (strncmp(name, prefix, prefix_size) != 0)
+        struct store_entry *row = &rows[examined % 2];
+        entry_take_name(q, row);
+        if (strncmp(row->name, prefix, prefix_size) != 0)
             return OUTCOME_OK;
-        page->more = page->count == limit || examined == STORE_SCAN_MAX;
-        if (page->more)
+        page->more = page->count == list->limit || examined == STORE_SCAN_MAX;
+        if (!page->more && (!glob || glob_match(glob, row->name))) {
+            entry_take_rest(q, row);
+            page->more = !list->take(list->context, row);
+            page->count += !page->more;
+        }
+        if (page->more) {
+            snprintf(page->cursor, sizeof page->cursor, "%s", before);
             return OUTCOME_OK;
-        snprintf(page->cursor, sizeof page->cursor, "%s", name);
-        if (glob && !glob_match(glob, name))
-            continue;
-        q->column = 0;
-        entry_take(q, &entries[page->count++]);
+        }
+        before = row->name;
     }
 }
 
-enum outcome files_page(struct database *db, const struct glob *glob, const char *cursor, size_t limit,
-                        struct store_entry *entries, struct store_page *out, struct failure *why)
+enum outcome files_page(struct database *db, const struct glob *glob, const struct store_list *list,
+                        struct store_page *out, struct failure *why)
 {
-    const char *prefix = glob ? glob_prefix(glob) : "";
+    const char *prefix = glob ? glob_prefix(glob) : "", *cursor = list->cursor ? list->cursor : "";
     /* One bound, so that it is the one that the search starts from. */
     bool from_cursor = strcmp(cursor, prefix) >= 0;
     scoped_query struct query q = from_cursor ? query_on(db, "SELECT " ENTRY_COLUMNS
@@ -78,14 +84,14 @@ enum outcome files_page(struct database *db, const struct glob *glob, const char
                                                              " FROM entry WHERE name >= ? ORDER BY name");
     bind_text(&q, from_cursor ? cursor : prefix);
     struct store_page page = {0};
-    enum outcome outcome = list_rows(&q, glob, prefix, limit, entries, &page, why);
+    enum outcome outcome = list_rows(&q, glob, prefix, list, &page, why);
     if (outcome == OUTCOME_OK)
         *out = page;
     return outcome;
 }
 
-enum outcome local_list(struct store *store, const struct store_list *list, struct store_entry *entries,
-                        struct store_page *out, struct failure *why)
+enum outcome local_list(struct store *store, const struct store_list *list, struct store_page *out,
+                        struct failure *why)
 {
     if (list->limit == 0)
         return failure_set(why, OUTCOME_INVALID, "a page has room for one name at least");
@@ -94,9 +100,7 @@ enum outcome local_list(struct store *store, const struct store_list *list, stru
     scoped_reader struct reader reader = {0};
     if (outcome == OUTCOME_OK)
         outcome = readers_take(&local_of(store)->readers, &reader, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    return files_page(reader.db, glob, list->cursor ? list->cursor : "", list->limit, entries, out, why);
+    return outcome == OUTCOME_OK ? files_page(reader.db, glob, list, out, why) : outcome;
 }
 
 /* ---- remove ---- */

@@ -7,17 +7,17 @@
 #include "server/store/local/database.h"
 #include "server/store/store.h"
 
-/* A page of the names after `cursor` that match `glob` (NULL: all), as store_acts.list. */
-must_check enum outcome files_page(struct database *db, const struct glob *glob, const char *cursor,
-                                   size_t limit, struct store_entry *entries, struct store_page *out,
+/* A page of what matches `glob` (NULL: all), as store_acts.list, which parsed list->glob. */
+must_check enum outcome files_page(struct database *db, const struct glob *glob,
+                                   const struct store_list *list, struct store_page *out,
                                    struct failure *why);
 
 /* The acts. */
 
 enum outcome local_stat(struct store *store, const char *name, struct store_entry *out, struct failure *why)
     must_check;
-enum outcome local_list(struct store *store, const struct store_list *list, struct store_entry *entries,
-                        struct store_page *out, struct failure *why) must_check;
+enum outcome local_list(struct store *store, const struct store_list *list, struct store_page *out,
+                        struct failure *why) must_check;
 enum outcome local_remove(struct store *store, const struct store_caller *caller, const struct id *op,
                           const char *name, const struct id *expected, struct failure *why) must_check;
 enum outcome local_rename(struct store *store, const struct store_caller *caller,

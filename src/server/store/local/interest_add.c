@@ -59,6 +59,16 @@ static enum outcome look_at_first(struct local *local, struct adding *adding, st
     return outcome == OUTCOME_OK ? newest_arrival(reader.db, &adding->looked_at, why) : outcome;
 }
 
+static bool present_take(void *context, const struct store_entry *entry)
+{
+    struct adding *adding = context;
+    if (adding->made.present < adding->capacity)
+        adding->entries[adding->made.present++] = *entry;
+    else
+        adding->made.more = true;
+    return !adding->made.more;
+}
+
 /* A page of the names after page->cursor. Its own reader: between pages others have theirs. */
 static enum outcome look_at_page(struct local *local, struct adding *adding, struct store_page *page,
                                  struct failure *why)
@@ -67,17 +77,13 @@ static enum outcome look_at_page(struct local *local, struct adding *adding, str
     enum outcome outcome = readers_take(&local->readers, &reader, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    size_t room = adding->capacity - adding->made.present;
     char cursor[NAME_BUFFER];
     memcpy(cursor, page->cursor, sizeof cursor);
-    struct store_entry surplus;
-    struct store_entry *to = room > 0 ? adding->entries + adding->made.present : &surplus;
-    outcome = files_page(reader.db, adding->glob, cursor, room > 0 ? room : 1, to, page, why);
-    if (outcome == OUTCOME_OK && room > 0)
-        adding->made.present += page->count;
-    else if (outcome == OUTCOME_OK)
-        adding->made.more = page->count > 0;
-    return outcome;
+    const struct store_list list = {.cursor = cursor,
+                                    .limit = SIZE_MAX,
+                                    .take = present_take,
+                                    .context = adding};
+    return files_page(reader.db, adding->glob, &list, page, why);
 }
 
 /* Before the transaction: a glob may look at every name there is, and nobody must wait for that. */

@@ -2,7 +2,7 @@
  * Many clients at once, each with a mixture of sizes: what they get done
  * together, and whether anybody is left behind. bench/crowd calls it.
  *
- *     bench_crowd PORT CLIENTS PASSES LARGEST_KIB FOLDER
+ *     bench_crowd PORT SERVER_PID CLIENTS PASSES LARGEST_KIB FOLDER
  *
  * Each client is a process with a session of its own. In each pass it moves
  * files of 4 KiB, 16 KiB ... LARGEST_KIB, in an order of its own, half of the
@@ -12,7 +12,8 @@
  * Prints: seconds, bytes, and of all clients the worst over the median of
  *   slowdown   the mean over its transfers of time / median time of that size and way
  *   end        when it was done
- * then the worst transfer of all by that measure, and its size in KiB.
+ * then the worst transfer of all by that measure, its size in KiB, and the CPU
+ * seconds of the clients and of the server from the start to the end.
  */
 #include "base/scoped.h"
 #include "fileshare/fileshare.h"
@@ -37,7 +38,7 @@ struct transfer {
 };
 
 struct client {
-    double ended;
+    double ended, cpu;
     unsigned count;
     struct transfer transfers[SIZES * PASSES_MAX];
 };
@@ -46,15 +47,30 @@ struct bench {
     char server[64];
     const char *folder;
     unsigned clients, passes, sizes;
-    double begun;
+    pid_t server_pid;
+    double begun, server_cpu;
     struct client *shared; /* what the clients write */
 };
 
-static double now(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    if (clock_gettime(clock, &time) != 0)
+        err(1, "clock_gettime");
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static double now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+static double server_cpu(const struct bench *bench)
+{
+    clockid_t clock;
+    if (clock_getcpuclockid(bench->server_pid, &clock) != 0)
+        errx(1, "no server %d", (int)bench->server_pid);
+    return seconds_of(clock);
 }
 
 static uint64_t size_of(unsigned index)
@@ -127,7 +143,7 @@ static void shuffle(unsigned *order, unsigned count, unsigned *seed)
     }
 }
 
-static void be_client(const struct bench *bench, unsigned number, int go)
+static void be_client(const struct bench *bench, unsigned number, int ready, int go)
 {
     char path[512];
     char byte;
@@ -142,8 +158,9 @@ static void be_client(const struct bench *bench, unsigned number, int go)
         order[i] = i;
     /* The target's memory, before anybody counts. */
     get(bench, session, bench->sizes - 1, target);
-    if (read(go, &byte, 1) != 0)
+    if (write(ready, "r", 1) != 1 || read(go, &byte, 1) != 0)
         errx(1, "the start failed");
+    double cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     for (unsigned pass = 0; pass < bench->passes; pass++) {
         shuffle(order, bench->sizes, &seed);
         for (unsigned i = 0; i < bench->sizes; i++) {
@@ -152,6 +169,7 @@ static void be_client(const struct bench *bench, unsigned number, int go)
         }
     }
     bench->shared[number].ended = now();
+    bench->shared[number].cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     fileshare_close(session);
 }
 
@@ -181,7 +199,9 @@ static void prepare(const struct bench *bench)
 static void run_clients(struct bench *bench)
 {
     int go[2];
-    if (pipe2(go, O_CLOEXEC) != 0)
+    int ready[2];
+    char byte;
+    if (pipe2(go, O_CLOEXEC) != 0 || pipe2(ready, O_CLOEXEC) != 0)
         err(1, "pipe");
     for (unsigned i = 0; i < bench->clients; i++) {
         pid_t pid = fork();
@@ -189,12 +209,16 @@ static void run_clients(struct bench *bench)
             err(1, "fork");
         if (pid == 0) {
             close(go[1]);
-            be_client(bench, i, go[0]);
+            be_client(bench, i, ready[1], go[0]);
             _exit(0);
         }
     }
     close(go[0]);
-    sleep(2); /* all have connected and wait, which a slow start would only make unfair to us */
+    close(ready[1]);
+    for (unsigned i = 0; i < bench->clients; i++)
+        if (read(ready[0], &byte, 1) != 1)
+            errx(1, "a client failed");
+    bench->server_cpu = server_cpu(bench);
     bench->begun = now();
     close(go[1]);
     for (unsigned i = 0; i < bench->clients; i++) {
@@ -202,6 +226,8 @@ static void run_clients(struct bench *bench)
         if (wait(&status) < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
             errx(1, "a client failed");
     }
+    bench->server_cpu = server_cpu(bench) - bench->server_cpu;
+    close(ready[0]);
 }
 
 static int by_value(const void *a, const void *b)
@@ -235,6 +261,7 @@ static void report(const struct bench *bench)
     double slowdowns[CLIENTS_MAX];
     double ends[CLIENTS_MAX];
     double bytes = 0;
+    double cpu = 0;
     double worst = 0;
     unsigned worst_size = 0;
     for (unsigned i = 0; i < bench->sizes; i++) {
@@ -244,6 +271,7 @@ static void report(const struct bench *bench)
     for (unsigned i = 0; i < bench->clients; i++) {
         const struct client *client = &bench->shared[i];
         slowdowns[i] = 0;
+        cpu += client->cpu;
         ends[i] = client->ended - bench->begun;
         for (unsigned j = 0; j < client->count; j++) {
             const struct transfer *one = &client->transfers[j];
@@ -258,22 +286,23 @@ static void report(const struct bench *bench)
     }
     double slow = median(slowdowns, bench->clients); /* sorts */
     double end = median(ends, bench->clients);
-    printf("%.6f %.0f %.3f %.3f %.1f %llu\n", ends[bench->clients - 1], bytes,
+    printf("%.6f %.0f %.3f %.3f %.1f %llu %.3f %.3f\n", ends[bench->clients - 1], bytes,
            slowdowns[bench->clients - 1] / slow, ends[bench->clients - 1] / end, worst,
-           (unsigned long long)(size_of(worst_size) >> 10));
+           (unsigned long long)(size_of(worst_size) >> 10), cpu, bench->server_cpu);
 }
 
 int main(int count, char **words)
 {
-    if (count != 6) {
-        fprintf(stderr, "usage: bench_crowd PORT CLIENTS PASSES LARGEST_KIB FOLDER\n");
+    if (count != 7) {
+        fprintf(stderr, "usage: bench_crowd PORT SERVER_PID CLIENTS PASSES LARGEST_KIB FOLDER\n");
         return 2;
     }
-    struct bench bench = {.clients = (unsigned)atoi(words[2]),
-                          .passes = (unsigned)atoi(words[3]),
-                          .folder = words[5]};
+    struct bench bench = {.server_pid = (pid_t)atoi(words[2]),
+                          .clients = (unsigned)atoi(words[3]),
+                          .passes = (unsigned)atoi(words[4]),
+                          .folder = words[6]};
     snprintf(bench.server, sizeof bench.server, "127.0.0.1:%d", atoi(words[1]));
-    while (bench.sizes < SIZES && size_of(bench.sizes) <= (uint64_t)atol(words[4]) << 10)
+    while (bench.sizes < SIZES && size_of(bench.sizes) <= (uint64_t)atol(words[5]) << 10)
         bench.sizes++;
     if (bench.clients < 1 || bench.clients > CLIENTS_MAX || bench.passes < 1 || bench.passes > PASSES_MAX ||
         bench.sizes == 0) {

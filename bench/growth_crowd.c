@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { BUSY = 64, SMALL = 4096, WINDOW_MS = 120 };
 
@@ -162,43 +164,93 @@ void busy_measure(struct target *reference, struct target *subject)
 
 /* ---- the idle ones ---- */
 
-static void may_open(uint64_t count)
-{
-    struct rlimit limit;
+enum { OF_PROCESS = 4000, PROCESSES = 16 };
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        growth_fail("the limit of open files cannot be read");
+/* A connection of ours takes two descriptors at this end: several processes share them. */
+struct idler {
+    pid_t pid;
+    int ready, go; /* its pipe to us, ours to it */
+};
+
+static void idle_process(const struct target *target, unsigned count, int ready, int go)
+{
+    struct rpc_client **clients = calloc(count, sizeof(struct rpc_client *));
+    struct rlimit limit;
+    char byte = 0;
+
+    if (!clients || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        growth_fail("no memory");
     limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < count)
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 3 * (rlim_t)count)
         growth_fail("too few files may be open: raise the hard limit");
+    for (unsigned i = 0; i < count; i++) {
+        clients[i] = target_connect(target);
+        growth_expect(stat_held(clients[i]), "a STAT");
+    }
+    if (write(ready, &byte, 1) != 1 || read(go, &byte, 1) != 1)
+        growth_fail("the idle ones are left alone");
+    for (unsigned i = 0; i < count; i++)
+        growth_expect(stat_held(clients[i]), "a STAT of one that was idle");
+    for (unsigned i = 0; i < count; i++)
+        rpc_client_close(clients[i]);
+    exit(0);
 }
 
-/* Each has made a call, as one has that waits or was used; then it only stays. */
+static struct idler idle_start(const struct target *target, unsigned count)
+{
+    int ready[2], go[2];
+    char byte;
+
+    if (pipe(ready) != 0 || pipe(go) != 0)
+        growth_fail("no pipe");
+    struct idler idler = {.pid = fork(), .ready = ready[0], .go = go[1]};
+    if (idler.pid == 0) {
+        close(ready[0]);
+        close(go[1]);
+        idle_process(target, count, ready[1], go[0]);
+    }
+    close(ready[1]);
+    close(go[0]);
+    if (idler.pid < 0 || read(idler.ready, &byte, 1) != 1)
+        growth_fail("the idle connections cannot be made");
+    return idler;
+}
+
+static void idle_end(const struct idler *idler)
+{
+    int status;
+    char byte = 0;
+
+    if (write(idler->go, &byte, 1) != 1 || waitpid(idler->pid, &status, 0) != idler->pid || status != 0)
+        growth_fail("idle connections were lost");
+    close(idler->ready);
+    close(idler->go);
+}
+
+/* Each has made a call, as one has that waits or was used; then it only stays, and lives in the end. */
 void crowd_measure(struct target *reference, struct target *subject, uint64_t idle)
 {
-    may_open(idle + 4 * BUSY);
-    struct rpc_client **clients = calloc(idle + 1, sizeof(struct rpc_client *));
+    struct idler idlers[PROCESSES];
+    unsigned count = 0;
     char name[sizeof held_name];
 
-    if (!clients)
-        growth_fail("no memory");
+    if (idle > (uint64_t)OF_PROCESS * PROCESSES)
+        growth_fail("that many idle connections are beyond this program");
     snprintf(name, sizeof name, "%s", held_name);
     growth_expect(upload(subject->client, name, true), "an upload");
     for (unsigned i = 0; i < BUSY; i++)
         growth_expect(stat_held(subject->client), "a STAT");
     uint64_t before = target_memory(subject, "VmRSS");
-    for (uint64_t i = 0; i < idle; i++) {
-        clients[i] = target_connect(subject);
-        growth_expect(stat_held(clients[i]), "a STAT");
+    for (uint64_t left = idle; left > 0; count++) {
+        unsigned share = left < OF_PROCESS ? (unsigned)left : OF_PROCESS;
+        idlers[count] = idle_start(subject, share);
+        left -= share;
     }
     uint64_t after = target_memory(subject, "VmRSS");
     subject->amount = idle;
-    growth_row_bytes(subject, "memory of one idle connection",
+    growth_row_bytes(subject, "memory of one idle connection, bytes",
                      idle ? (double)(after - before) / (double)idle : 0);
     busy_measure(reference, subject);
-    for (uint64_t i = 0; i < idle; i++)
-        growth_expect(stat_held(clients[i]), "a STAT of one that was idle");
-    for (uint64_t i = 0; i < idle; i++)
-        rpc_client_close(clients[i]);
-    free(clients);
+    for (unsigned i = 0; i < count; i++)
+        idle_end(&idlers[i]);
 }

@@ -40,7 +40,7 @@ set style line 9 lc rgb "#555555" lw 1.5 dt 2
 set grid lc rgb "#dddddd"
 set border 3
 set tics nomirror
-set key bottom right opaque samplen 2
+set key bmargin center horizontal maxcols 2 samplen 2
 set format x "%.0s%c"'
 
 draw_growth() {
@@ -53,10 +53,10 @@ draw_growth() {
     [ -z "${bounds[$chapter]:-}" ] || bound="${bounds[$chapter]% *} with lines linestyle 9 title \"bound: ${bounds[$chapter]% *}, from ${bounds[$chapter]#* } on\""
     [ "$chapter" != workers ] || scale="set xtics 1"
     {
-        echo "set terminal pngcairo size 1560,470 font 'sans,10'; set output \"$picture\""
+        echo "set terminal pngcairo size 1560,540 font 'sans,10'; set output \"$picture\""
         echo "$styles"
-        echo "set xlabel \"${titles[$chapter]}\"; $scale; set multiplot layout 1,3 margins 0.05,0.99,0.13,0.92 spacing 0.055,0"
-        echo "set yrange [0:*]; set offsets graph 0,0,0.15,0"
+        echo "set xlabel \"${titles[$chapter]}\"; $scale; set multiplot layout 1,3 margins 0.05,0.99,0.285,0.93 spacing 0.055,0"
+        echo "set yrange [0:*]; set offsets graph 0,0,0.08,0"
         panel "CPU time of the server for a call" "multiple of the reference, measured in turn" 7 "$bound"
         panel "Time of a call" "multiple of the reference, measured in turn" 6 "$bound"
         echo "set yrange [0:72]; set offsets"
@@ -75,10 +75,10 @@ draw_size() {
         awk -F'\t' -v OFS='\t' -v way=$way 'NR > 1 && $2 == way' "$table" >"$work/$n.points"
     done
     {
-        echo "set terminal pngcairo size 1300,470 font 'sans,10'; set output \"$picture\""
+        echo "set terminal pngcairo size 1300,520 font 'sans,10'; set output \"$picture\""
         echo "$styles"
         echo 'set xlabel "bytes of the file"; set logscale x 2; set format x "%.0b%B"; set xtics 1,64'
-        echo 'set multiplot layout 1,2 margins 0.06,0.985,0.13,0.92 spacing 0.075,0; set yrange [0:72]'
+        echo 'set multiplot layout 1,2 margins 0.06,0.985,0.25,0.93 spacing 0.075,0; set yrange [0:72]'
         echo 'set title "Memory at both ends"; set ylabel "MiB resident at most"'
         echo "plot \"$work/1.points\" using 1:6 with linespoints linestyle 1 title \"client, up\", \
             \"$work/2.points\" using 1:6 with linespoints linestyle 2 title \"client, down\", \

@@ -213,31 +213,84 @@ static void test_all_who_wait_are_found(void **state)
     }
 }
 
-/* A thousand of one prefix, as many of none: those that do not match cost little, and hide nobody. */
+static void wait_with(struct subject *s, const struct id *box, const char *form, unsigned number)
+{
+    char pattern[64];
+    snprintf(pattern, sizeof pattern, "%s-%u.csv", form, number);
+    struct store_interest_add add = {.mailbox = *box,
+                                     .interest = id_random(),
+                                     .pattern = pattern,
+                                     .glob = true,
+                                     .every = true,
+                                     .seconds = 99};
+    struct store_registration made;
+    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+}
+
+/* What is put as `name` is told once, for that pattern; or not at all. */
+static void told_for(struct subject *s, const struct id *box, uint64_t *since, const char *name,
+                     const char *pattern)
+{
+    struct store_event told[4];
+    bool more;
+    assert_ok(put(s, &alice, name, "x", NULL));
+    fan_out(s);
+    assert_int_equal(events(s, box, *since, told, 4, &more), pattern ? 1 : 0);
+    if (!pattern)
+        return;
+    assert_string_equal(told[0].pattern, pattern);
+    *since = told[0].number;
+}
+
+/*
+ * A thousand of one prefix, as many of none. After a few names that are looked for in vain the first are a
+ * crowd, which is read in steps; those that come meanwhile and later, and those that go, change nothing.
+ */
 static void test_crowds_hide_nobody(void **state)
 {
     struct subject *s = *state;
     struct id box = id_random();
-    struct store_registration made;
-    for (unsigned n = 0; n < 2000; n++) {
-        char pattern[64];
-        snprintf(pattern, sizeof pattern, "%s*-%u.csv", n % 2 ? "data/" : "", n);
-        struct store_interest_add add = {.mailbox = box,
-                                         .interest = id_random(),
-                                         .pattern = pattern,
-                                         .glob = true,
-                                         .seconds = 99};
-        assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+    uint64_t since = 0;
+    for (unsigned n = 0; n < 8000; n++)
+        wait_with(s, &box, n % 4 ? "data/*" : "*", n);
+    for (unsigned n = 0; n < 12; n++) {
+        char name[64], pattern[64];
+        snprintf(name, sizeof name, "data/none-%u.csv", 30000 + n);
+        told_for(s, &box, &since, name, NULL);
+        snprintf(name, sizeof name, "data/it-%u.csv", 7999 - 4 * n);
+        snprintf(pattern, sizeof pattern, "data/*-%u.csv", 7999 - 4 * n);
+        told_for(s, &box, &since, name, pattern);
+        wait_with(s, &box, "data/*", 40000 + n);
+        snprintf(name, sizeof name, "data/new-%u.csv", 40000 + n);
+        snprintf(pattern, sizeof pattern, "data/*-%u.csv", 40000 + n);
+        told_for(s, &box, &since, name, pattern);
+        snprintf(name, sizeof name, "open-%u.csv", 4 * n);
+        snprintf(pattern, sizeof pattern, "*-%u.csv", 4 * n);
+        told_for(s, &box, &since, name, pattern);
     }
-    struct store_event told[4];
-    bool more;
-    assert_ok(put(s, &alice, "data/x-1999.csv", "x", NULL));
-    assert_ok(put(s, &alice, "x-1998.csv", "x", NULL));
-    assert_ok(put(s, &alice, "data/x-2001.csv", "x", NULL));
-    fan_out(s);
-    assert_int_equal(events(s, &box, 0, told, 4, &more), 2);
-    assert_string_equal(told[0].pattern, "data/*-1999.csv");
-    assert_string_equal(told[1].pattern, "*-1998.csv");
+}
+
+/* More crowds than are kept in memory, and each comes again. */
+static void test_many_crowds(void **state)
+{
+    struct subject *s = *state;
+    struct id box = id_random();
+    uint64_t since = 0;
+    char form[64], name[64], pattern[64];
+    for (unsigned n = 0; n < 12 * 400; n++) {
+        snprintf(form, sizeof form, "crowd-%u/*", n % 12);
+        wait_with(s, &box, form, n);
+    }
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned n = 0; n < 12; n++) {
+            snprintf(name, sizeof name, "crowd-%u/none-%u.csv", n, 10000 + round);
+            told_for(s, &box, &since, name, NULL);
+            unsigned number = n + 12 * (398 - round);
+            snprintf(name, sizeof name, "crowd-%u/it-%u.csv", n, number);
+            snprintf(pattern, sizeof pattern, "crowd-%u/*-%u.csv", n, number);
+            told_for(s, &box, &since, name, pattern);
+        }
+    }
 }
 
 static int wide_setup(void **state)
@@ -262,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_sieves_stay_ordered),
         cmocka_unit_test_setup_teardown(test_all_who_wait_are_found, wide_setup, subject_teardown),
         cmocka_unit_test_setup_teardown(test_crowds_hide_nobody, wide_setup, subject_teardown),
+        cmocka_unit_test_setup_teardown(test_many_crowds, wide_setup, subject_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

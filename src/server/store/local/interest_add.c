@@ -273,8 +273,8 @@ static enum outcome register_it(struct local *local, struct database *db, const 
     adding->made.registered = true;
     adding->made.seconds_left = add->seconds;
     outcome = query_run(&q, why);
-    if (outcome == OUTCOME_OK && prefix && !*prefix)
-        outcome = waiters_note_open(&local->waiters, database_last_row(db), add->pattern, why);
+    if (outcome == OUTCOME_OK && prefix)
+        outcome = waiters_note_glob(&local->waiters, database_last_row(db), prefix, add->pattern, why);
     return outcome;
 }
 

@@ -20,54 +20,131 @@ void waiter_take(struct query *query, struct waiter *out)
     column_text(query, out->pattern, sizeof out->pattern);
 }
 
-/* ---- globs that begin with a wildcard ---- */
+/* ---- crowds ---- */
 
-enum { TIDY_SLACK = 1024 };
+enum { TIDY_SLACK = 1024, READ_IN_STEP = 4096, CROWD_LEAST = 256, CROWD_ROWS_MAX = 200000 };
 
-static enum outcome read_open(struct sieves *open, struct database *db, struct failure *why)
+/* At most `limit` more, in the order of rows. *whole: there are no others. */
+static enum outcome crowd_read(struct crowd *crowd, struct database *db, size_t limit, struct failure *why)
 {
-    scoped_query struct query q = query_on(db, "SELECT id, pattern FROM interest WHERE prefix = ''"
+    struct sieves *sieves = &crowd->sieves;
+    scoped_query struct query q = query_on(db, "SELECT id, pattern FROM interest WHERE prefix = ? AND id > ?"
                                                " AND prefix IS NOT NULL AND state = 0 ORDER BY id");
+    bind_text(&q, crowd->prefix);
+    bind_int(&q, sieves->count > 0 ? sieves->rows[sieves->count - 1].row : 0);
     enum outcome outcome = query_row(&q, why);
-    while (outcome == OUTCOME_OK) {
+    for (size_t n = 0; outcome == OUTCOME_OK && n < limit; n++) {
         char pattern[NAME_BUFFER];
         int64_t row = column_int(&q);
         column_text(&q, pattern, sizeof pattern);
-        if (!sieves_add(open, row, pattern))
+        if (!sieves_add(sieves, row, pattern))
             return failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
         outcome = query_row(&q, why);
     }
+    crowd->whole = outcome == OUTCOME_ABSENT;
+    sieves->tidy_at = 2 * sieves->count + TIDY_SLACK;
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
+static void crowd_forget(struct crowd *crowd)
+{
+    free(crowd->prefix);
+    sieves_fini(&crowd->sieves);
+    *crowd = (struct crowd){0};
+}
+
+static enum outcome crowd_begin(struct crowd *crowd, const char *prefix, struct failure *why)
+{
+    *crowd = (struct crowd){.prefix = strdup(prefix)};
+    return crowd->prefix ? OUTCOME_OK
+                         : failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
+}
+
+/* That of the first `size` bytes of `text`, which is in memory as a whole; NULL if there is none. */
+static struct crowd *crowd_of(struct waiters *waiters, const char *text, size_t size)
+{
+    for (unsigned i = 0; i < CROWDS; i++) {
+        struct crowd *crowd = &waiters->crowds[i];
+        if (crowd->whole && strlen(crowd->prefix) == size && memcmp(crowd->prefix, text, size) == 0)
+            return crowd;
+    }
+    return NULL;
+}
+
+/* Of globs that begin with a wildcard; what there was stays if it fails. */
 enum outcome waiters_load(struct waiters *waiters, struct database *db, struct failure *why)
 {
-    struct sieves open = {0};
-    enum outcome outcome = read_open(&open, db, why);
+    struct crowd open;
+    enum outcome outcome = crowd_begin(&open, "", why);
+    if (outcome == OUTCOME_OK)
+        outcome = crowd_read(&open, db, SIZE_MAX, why);
     if (outcome != OUTCOME_OK) {
-        sieves_fini(&open);
+        crowd_forget(&open);
         return outcome;
     }
-    sieves_fini(&waiters->open);
-    waiters->open = open;
-    waiters->open.tidy_at = 2 * open.count + TIDY_SLACK;
+    crowd_forget(&waiters->crowds[0]);
+    waiters->crowds[0] = open;
     return OUTCOME_OK;
 }
 
-enum outcome waiters_note_open(struct waiters *waiters, int64_t row, const char *pattern, struct failure *why)
+enum outcome waiters_note_glob(struct waiters *waiters, int64_t row, const char *prefix, const char *pattern,
+                               struct failure *why)
 {
-    return sieves_add(&waiters->open, row, pattern)
-               ? OUTCOME_OK
-               : failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
+    struct crowd *crowd = crowd_of(waiters, prefix, strlen(prefix));
+    if (!crowd || sieves_add(&crowd->sieves, row, pattern))
+        return OUTCOME_OK;
+    if (crowd == &waiters->crowds[0])
+        return failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
+    crowd_forget(crowd); /* the index finds them, too */
+    return OUTCOME_OK;
+}
+
+/* The wanted one takes the place of another. */
+static void crowd_make(struct waiters *waiters)
+{
+    struct crowd *crowd = &waiters->crowds[1 + waiters->next];
+    waiters->next = (waiters->next + 1) % (CROWDS - 1);
+    waiters->wanted = false;
+    crowd_forget(crowd);
+    enum outcome outcome = crowd_begin(crowd, waiters->wanted_prefix, NULL);
+    (void)outcome; /* without memory there is no crowd */
+}
+
+static size_t crowd_rows(const struct waiters *waiters)
+{
+    size_t rows = 0;
+    for (unsigned i = 1; i < CROWDS; i++)
+        rows += waiters->crowds[i].sieves.count;
+    return rows;
+}
+
+/* One step of reading it. */
+static void crowd_go_on(struct waiters *waiters, struct crowd *crowd, struct database *db)
+{
+    if (crowd_read(crowd, db, READ_IN_STEP, NULL) != OUTCOME_OK || crowd_rows(waiters) > CROWD_ROWS_MAX ||
+        (crowd->whole && crowd->sieves.count < CROWD_LEAST))
+        crowd_forget(crowd);
 }
 
 void waiters_tidy(struct waiters *waiters, struct database *db)
 {
-    if (waiters->open.count < waiters->open.tidy_at)
-        return;
-    waiters->open.tidy_at = 2 * waiters->open.count; /* if it fails now: what there is will do */
-    enum outcome outcome = waiters_load(waiters, db, NULL);
-    (void)outcome;
+    struct crowd *open = &waiters->crowds[0];
+    if (database_in_transaction(db))
+        return; /* one that could not be undone yet: what it shows is not so */
+    if (open->sieves.count >= open->sieves.tidy_at) {
+        open->sieves.tidy_at = 2 * open->sieves.count; /* if it fails now: what there is will do */
+        enum outcome outcome = waiters_load(waiters, db, NULL);
+        (void)outcome;
+    }
+    for (unsigned i = 1; i < CROWDS; i++) {
+        struct crowd *crowd = &waiters->crowds[i];
+        if (crowd->whole && crowd->sieves.count >= crowd->sieves.tidy_at)
+            crowd_forget(crowd); /* it is read anew if it still is one */
+        else if (crowd->prefix && !crowd->whole)
+            return crowd_go_on(waiters, crowd, db);
+    }
+    if (waiters->wanted)
+        crowd_make(waiters);
 }
 
 /* ---- compiled globs ---- */
@@ -106,7 +183,8 @@ static void clear_cache(struct waiters *waiters)
 void waiters_fini(struct waiters *waiters)
 {
     clear_cache(waiters);
-    sieves_fini(&waiters->open);
+    for (unsigned i = 0; i < CROWDS; i++)
+        crowd_forget(&waiters->crowds[i]);
 }
 
 static enum outcome glob_of(struct waiters *waiters, const char *pattern, const struct glob **out,
@@ -212,17 +290,12 @@ static enum outcome search_begin(struct waiters *waiters, struct database *db, c
     search->begun = true;
     search->sieve = sieve_of_name(name);
     memset(search->lengths, 0, sizeof search->lengths);
-    if (waiters->open.count > 0)
+    if (waiters->crowds[0].sieves.count > 0)
         note_length(search, 0);
     return find_lengths(db, name, search, why);
 }
 
 /* ---- searching ---- */
-
-static bool stage_is_open(const struct waiter_search *search)
-{
-    return search->stage == 1;
-}
 
 static struct query stage_query(struct database *db, const char *name, int64_t arrival,
                                 const struct waiter_search *search, char key[NAME_BUFFER])
@@ -245,13 +318,13 @@ static struct query stage_query(struct database *db, const char *name, int64_t a
 }
 
 /* Within one stage, by the index. ABSENT at its end. */
-static enum outcome stage_next(struct waiters *waiters, struct database *db, const char *name,
+static enum outcome index_next(struct waiters *waiters, struct database *db, const char *name,
                                int64_t arrival, struct waiter_search *search, struct waiter *out,
                                struct failure *why)
 {
     char key[NAME_BUFFER];
     scoped_query struct query q = stage_query(db, name, arrival, search, key);
-    for (;;) {
+    for (unsigned in_vain = 0;; in_vain++) {
         enum outcome outcome = query_row(&q, why);
         if (outcome != OUTCOME_OK)
             return outcome;
@@ -268,16 +341,21 @@ static enum outcome stage_next(struct waiters *waiters, struct database *db, con
             outcome = waiter_wants(waiters, out, name, &wants, why);
         if (outcome != OUTCOME_OK || wants)
             return outcome;
+        if (in_vain == CROWD_LEAST && !waiters->wanted) {
+            waiters->wanted = true;
+            memcpy(waiters->wanted_prefix, key, sizeof key);
+        }
     }
 }
 
-/* Of those that begin with a wildcard: the row as it is now. ABSENT: it is over, or has seen the arrival. */
-static enum outcome open_row(struct database *db, int64_t row, int64_t arrival, struct waiter *out,
-                             struct failure *why)
+/* One of a crowd, as its row is now. ABSENT: it is over, or has seen the arrival. */
+static enum outcome crowd_row(struct database *db, int64_t row, const char *prefix, int64_t arrival,
+                              struct waiter *out, struct failure *why)
 {
     scoped_query struct query q = query_on(db, "SELECT " WAITER_COLUMNS " FROM interest"
-                                               " WHERE id = ? AND prefix = '' AND state = 0 AND seen < ?");
+                                               " WHERE id = ? AND prefix = ? AND state = 0 AND seen < ?");
     bind_int(&q, row);
+    bind_text(&q, prefix);
     bind_int(&q, arrival);
     enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_OK)
@@ -285,17 +363,19 @@ static enum outcome open_row(struct database *db, int64_t row, int64_t arrival, 
     return outcome;
 }
 
-static enum outcome open_next(struct waiters *waiters, struct database *db, const char *name, int64_t arrival,
-                              struct waiter_search *search, struct waiter *out, struct failure *why)
+/* Within one stage, of a crowd. ABSENT at its end. */
+static enum outcome crowd_next(struct waiters *waiters, const struct crowd *crowd, struct database *db,
+                               const char *name, int64_t arrival, struct waiter_search *search,
+                               struct waiter *out, struct failure *why)
 {
     for (;;) {
-        int64_t row = sieves_next(&waiters->open, &search->sieve, search->after);
+        int64_t row = sieves_next(&crowd->sieves, &search->sieve, search->after);
         if (row == 0)
             return OUTCOME_ABSENT;
         if (search->looks == 0)
             return OUTCOME_LIMIT;
         search->looks--;
-        enum outcome outcome = open_row(db, row, arrival, out, why);
+        enum outcome outcome = crowd_row(db, row, crowd->prefix, arrival, out, why);
         bool wants = false;
         if (outcome == OUTCOME_OK)
             outcome = waiter_wants(waiters, out, name, &wants, why);
@@ -307,6 +387,15 @@ static enum outcome open_next(struct waiters *waiters, struct database *db, cons
     }
 }
 
+static enum outcome stage_next(struct waiters *waiters, struct database *db, const char *name,
+                               int64_t arrival, struct waiter_search *search, struct waiter *out,
+                               struct failure *why)
+{
+    const struct crowd *crowd = search->stage > 0 ? crowd_of(waiters, name, (size_t)search->stage - 1) : NULL;
+    return crowd ? crowd_next(waiters, crowd, db, name, arrival, search, out, why)
+                 : index_next(waiters, db, name, arrival, search, out, why);
+}
+
 enum outcome waiter_next(struct waiters *waiters, struct database *db, const char *name, int64_t arrival,
                          struct waiter_search *search, struct waiter *out, struct failure *why)
 {
@@ -314,8 +403,7 @@ enum outcome waiter_next(struct waiters *waiters, struct database *db, const cha
     if (outcome != OUTCOME_OK)
         return outcome;
     for (;;) {
-        outcome = stage_is_open(search) ? open_next(waiters, db, name, arrival, search, out, why)
-                                        : stage_next(waiters, db, name, arrival, search, out, why);
+        outcome = stage_next(waiters, db, name, arrival, search, out, why);
         if (outcome != OUTCOME_ABSENT)
             return outcome;
         size_t next = next_length(search, (size_t)search->stage);

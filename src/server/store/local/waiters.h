@@ -3,9 +3,13 @@
  *
  * Exact names are found by an index on the name. Globs are found by their literal
  * prefix: going down from the name in the index of prefixes tells in a few steps
- * which of the name's beginnings are prefixes of any glob. Those that begin with a
- * wildcard have an empty one: their sieves (sieve.h) are in memory, and only what
- * passes is looked up. Compiled globs are cached, within a bound of memory.
+ * which of the name's beginnings are prefixes of any glob.
+ *
+ * Many globs of one prefix are a crowd: their sieves (sieve.h) are in memory, and
+ * only what passes is looked up. Those that begin with a wildcard, whose prefix is
+ * empty, are one always; others become one once many were looked at in vain, and
+ * are read in steps, between transactions. Compiled globs are cached. All of it
+ * within bounds of memory.
  *
  * A search goes on from a struct waiter_search, in an order that does not change
  * as interests come and go: the exact ones, then prefix by prefix, each in the
@@ -39,22 +43,33 @@ void waiter_take(struct query *query, struct waiter *out);
 
 enum { GLOB_SLOTS = 8192, PREFIX_WORDS = NAME_BUFFER / 64 };
 
+enum { CROWDS = 8 };
+
+struct crowd {
+    char *prefix; /* NULL: none */
+    bool whole;   /* all of them were read: it may be asked */
+    struct sieves sieves;
+};
+
 struct waiters {
     struct {
         char *pattern;
         struct glob *glob;
     } slots[GLOB_SLOTS];
-    size_t cached;      /* bytes, about */
-    struct sieves open; /* of globs that begin with a wildcard */
+    size_t cached;               /* bytes, about */
+    struct crowd crowds[CROWDS]; /* the first: of the empty prefix */
+    unsigned next;               /* the crowd that makes room for another */
+    bool wanted;                 /* many of this prefix were looked at in vain: */
+    char wanted_prefix[NAME_BUFFER];
 };
 
 /* *waiters is all zeros before. Reads the globs that begin with a wildcard. */
 must_check enum outcome waiters_load(struct waiters *waiters, struct database *db, struct failure *why);
 void waiters_fini(struct waiters *waiters);
-/* A glob that begins with a wildcard was written to this row, in this transaction. NOMEM: it must be undone. */
-must_check enum outcome waiters_note_open(struct waiters *waiters, int64_t row, const char *pattern,
-                                          struct failure *why);
-/* Outside of transactions, now and then: what is over is left out of memory. */
+/* A glob was written to this row, in this transaction. NOMEM: it must be undone. */
+must_check enum outcome waiters_note_glob(struct waiters *waiters, int64_t row, const char *prefix,
+                                          const char *pattern, struct failure *why);
+/* Outside of transactions, now and then: crowds are read, and what is over is left out of memory. */
 void waiters_tidy(struct waiters *waiters, struct database *db);
 
 /* Whether the waiter's pattern is `name`, or matches it. */

@@ -4,7 +4,8 @@
  *     bench_growth fill-names N SERVER            empty files, by UPLOAD_MANY
  *     bench_growth fill-interests N SERVER        half names, half globs with a literal prefix
  *     bench_growth fill-open N SERVER             globs that begin with a wildcard
- *     bench_growth names|interests|open N SERVER REFERENCE
+ *     bench_growth fill-alike N SERVER            globs of one literal prefix
+ *     bench_growth names|interests|open|alike N SERVER REFERENCE
  *     bench_growth idle N SERVER REFERENCE        N idle connections and 64 busy
  *     bench_growth busy N SERVER REFERENCE        64 busy; N is told as it is
  *     bench_growth process COMMAND ...            seconds, CPU seconds and KiB resident at most, of a process
@@ -37,9 +38,11 @@ static int fill(const char *what, uint64_t amount, struct target *target)
     if (strcmp(what, "fill-names") == 0)
         names_fill(target, amount);
     else if (strcmp(what, "fill-interests") == 0)
-        interests_fill(target, amount, false);
+        interests_fill(target, amount, WAITING_MIXED);
     else if (strcmp(what, "fill-open") == 0)
-        interests_fill(target, amount, true);
+        interests_fill(target, amount, WAITING_OPEN);
+    else if (strcmp(what, "fill-alike") == 0)
+        interests_fill(target, amount, WAITING_ALIKE);
     else
         return 2;
     return 0;
@@ -53,6 +56,8 @@ static int measure(const char *what, struct target *reference, struct target *su
         interests_measure(reference, subject);
     else if (strcmp(what, "open") == 0)
         open_measure(reference, subject);
+    else if (strcmp(what, "alike") == 0)
+        alike_measure(reference, subject);
     else if (strcmp(what, "idle") == 0)
         crowd_measure(reference, subject, subject->amount);
     else if (strcmp(what, "busy") == 0)

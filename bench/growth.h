@@ -92,8 +92,11 @@ double growth_ratio(const double *own, const double *beside, size_t count);
 
 void names_fill(struct target *target, uint64_t amount);
 void names_measure(struct target *reference, struct target *subject);
-void interests_fill(struct target *target, uint64_t amount, bool open);
+/* Half names, half globs with a literal prefix; globs that begin with a wildcard; globs of one prefix. */
+enum growth_waiting { WAITING_MIXED, WAITING_OPEN, WAITING_ALIKE };
+void interests_fill(struct target *target, uint64_t amount, enum growth_waiting kind);
 void interests_measure(struct target *reference, struct target *subject);
 void open_measure(struct target *reference, struct target *subject);
+void alike_measure(struct target *reference, struct target *subject);
 void crowd_measure(struct target *reference, struct target *subject, uint64_t idle);
 void busy_measure(struct target *reference, struct target *subject);

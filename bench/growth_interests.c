@@ -56,13 +56,15 @@ static void register_end(struct registering *one)
 /* ---- filling ---- */
 
 /* What the Nth waits for: a name, or a glob whose literal prefix is that job's own; of many lengths. */
-static bool pattern_of(uint64_t number, bool open, char text[160])
+static bool pattern_of(uint64_t number, enum growth_waiting kind, char text[160])
 {
     static const char pad[] = "abcdefghijklmnopqrstuvwxyz";
     int more = (int)(number / 2 % 24);
 
-    if (open)
+    if (kind == WAITING_OPEN)
         return snprintf(text, 160, "*-%llu.csv", (unsigned long long)number), true;
+    if (kind == WAITING_ALIKE)
+        return snprintf(text, 160, "data/*-%llu.csv", (unsigned long long)number), true;
     if (number % 2)
         return snprintf(text, 160, "job-%llu-%.*s/*.csv", (unsigned long long)number, more, pad), true;
     return snprintf(text, 160, "job-%llu-%.*s/result.csv", (unsigned long long)number, more, pad), false;
@@ -70,8 +72,8 @@ static bool pattern_of(uint64_t number, bool open, char text[160])
 
 struct filling {
     const struct target *target;
-    uint64_t from, to; /* whole mailboxes */
-    bool open;
+    uint64_t from, to;
+    enum growth_waiting kind;
 };
 
 static void *fill_some(void *argument)
@@ -85,10 +87,10 @@ static void *fill_some(void *argument)
     if (!flight)
         growth_fail("no memory");
     for (uint64_t number = filling->from; number < filling->to; number++, at = (at + 1) % GROWTH_FLIGHT) {
-        if (number % (filling->open ? OPEN_OF_MAILBOX : OF_MAILBOX) == 0)
+        if (number % (filling->kind == WAITING_OPEN ? OPEN_OF_MAILBOX : OF_MAILBOX) == 0)
             mailbox = id_random();
         register_end(&flight[at]);
-        bool glob = pattern_of(number, filling->open, flight[at].pattern);
+        bool glob = pattern_of(number, filling->kind, flight[at].pattern);
         register_begin(client, &flight[at], &mailbox, glob);
     }
     for (unsigned i = 0; i < GROWTH_FLIGHT; i++)
@@ -98,7 +100,7 @@ static void *fill_some(void *argument)
     return NULL;
 }
 
-void interests_fill(struct target *target, uint64_t amount, bool open)
+void interests_fill(struct target *target, uint64_t amount, enum growth_waiting kind)
 {
     struct filling parts[THREADS];
     pthread_t threads[THREADS];
@@ -106,7 +108,7 @@ void interests_fill(struct target *target, uint64_t amount, bool open)
 
     for (unsigned i = 0; i < THREADS; i++) {
         uint64_t from = share * i, to = from + share;
-        parts[i] = (struct filling){target, from < amount ? from : amount, to < amount ? to : amount, open};
+        parts[i] = (struct filling){target, from < amount ? from : amount, to < amount ? to : amount, kind};
         if (pthread_create(&threads[i], NULL, fill_some, &parts[i]) != 0)
             growth_fail("a thread cannot be made");
     }
@@ -148,35 +150,37 @@ static void publish_for_none(struct target *target)
 }
 
 /* Those of one round: met one by one, each by a publish of its own. */
-static void prepare(struct target *target, unsigned calls, bool glob, bool open)
+static void prepare(struct target *target, unsigned calls, const char *before, const char *after, bool glob)
 {
     struct id mailbox = id_random();
 
     for (unsigned i = 0; i < calls; i++) {
         struct registering one;
         unsigned long long number = target->serial + i;
-        if (open)
-            snprintf(one.pattern, sizeof one.pattern, "*-one-%llu.csv", number);
-        else
-            snprintf(one.pattern, sizeof one.pattern, "one-%llu/%s", number, glob ? "*.csv" : "result.csv");
-        register_begin(target->client, &one, &mailbox, glob || open);
+        snprintf(one.pattern, sizeof one.pattern, "%s%llu%s", before, number, after);
+        register_begin(target->client, &one, &mailbox, glob);
         register_end(&one);
     }
 }
 
 static void prepare_names(struct target *target, unsigned calls)
 {
-    prepare(target, calls, false, false);
+    prepare(target, calls, "one-", "/result.csv", false);
 }
 
 static void prepare_globs(struct target *target, unsigned calls)
 {
-    prepare(target, calls, true, false);
+    prepare(target, calls, "one-", "/*.csv", true);
 }
 
 static void prepare_open(struct target *target, unsigned calls)
 {
-    prepare(target, calls, true, true);
+    prepare(target, calls, "*-one-", ".csv", true);
+}
+
+static void prepare_alike(struct target *target, unsigned calls)
+{
+    prepare(target, calls, "data/*-one-", ".csv", true);
 }
 
 static void publish_for_one(struct target *target)
@@ -195,6 +199,22 @@ static void publish_for_open(struct target *target)
     publish(target, name);
 }
 
+static void publish_alike_for_none(struct target *target)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "data/result-none-%llu.csv", (unsigned long long)target->serial++);
+    publish(target, name);
+}
+
+static void publish_for_alike(struct target *target)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "data/result-one-%llu.csv", (unsigned long long)target->serial++);
+    publish(target, name);
+}
+
 void interests_measure(struct target *reference, struct target *subject)
 {
     const struct growth_work work[] = {
@@ -210,6 +230,15 @@ void open_measure(struct target *reference, struct target *subject)
     const struct growth_work work[] = {
         {"publish, no open glob matches", CALLS, NULL, publish_for_none},
         {"publish, one open glob matches", CALLS, prepare_open, publish_for_open},
+    };
+    growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
+}
+
+void alike_measure(struct target *reference, struct target *subject)
+{
+    const struct growth_work work[] = {
+        {"publish, none of the globs alike matches", CALLS, NULL, publish_alike_for_none},
+        {"publish, one of the globs alike matches", CALLS, prepare_alike, publish_for_alike},
     };
     growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
 }

@@ -6,6 +6,7 @@ declare -A titles=(
     [names]="names in the store"
     [interests]="interests, half of them globs with a literal prefix"
     [open]="globs that begin with a wildcard"
+    [alike]="globs that share one literal prefix"
     [idle]="idle connections, beside 64 busy ones"
     [workers]="calls in the store at once"
     [size]="bytes of the file"
@@ -120,7 +121,7 @@ report() {
     echo "Made by \`bench/scale$([ "$quick" = 0 ] || echo ' --quick')\`, $(date -u +%Y-%m-%d), fileshare $("$build/fileshared" --version 2>/dev/null | awk '{ print $NF; exit }')" \
         "on $(uname -sr), $(nproc) cores, $(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)."
     echo "Figures count as multiples of a reference measured in turn with them; bare seconds of a shared machine do not."
-    for chapter in names interests open idle size workers; do
+    for chapter in names interests open alike idle size workers; do
         table=$1/scale-$chapter.tsv
         [ -f "$table" ] || continue
         printf '\n## %s\n\n' "${titles[$chapter]^}"

@@ -14,6 +14,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +43,22 @@ struct damaged {
 static bool pick(struct damaged *damaged, bool in_database)
 {
     for (unsigned tries = 0; tries < 100; tries++) {
-        unsigned i = 2 + dice_throw(&dice, STOCK_FILES - 2);
+        unsigned i = 2 + dice_throw(&dice, STOCK_ALONE - 2);
         if (damaged->bad[i] || stock.files[i].is_inline != in_database)
+            continue;
+        damaged->bad[i] = true;
+        damaged->file = i;
+        return true;
+    }
+    return false;
+}
+
+/* The same among those that share a blob, or a row. */
+static bool pick_part(struct damaged *damaged)
+{
+    for (unsigned tries = 0; tries < 100; tries++) {
+        unsigned i = STOCK_ALONE + dice_throw(&dice, STOCK_FILES - STOCK_ALONE);
+        if (damaged->bad[i])
             continue;
         damaged->bad[i] = true;
         damaged->file = i;
@@ -146,6 +161,53 @@ static void no_content(struct damaged *damaged)
     sql(damaged, "DELETE FROM content WHERE id = (SELECT content FROM entry WHERE name = #)");
 }
 
+/* ---- of those that stand together: the others must come through ---- */
+
+static void byte_of_one(struct damaged *damaged)
+{
+    const struct stock_file *file = &stock.files[damaged->file];
+    uint8_t byte;
+    off_t at = (off_t)(file->place + dice_throw(&dice, (uint32_t)file->size));
+    if (file->is_inline) {
+        sql(damaged, "UPDATE entry SET digest = zeroblob(16) WHERE name = #");
+        return;
+    }
+    int fd = open(blob(damaged), O_RDWR | O_CLOEXEC);
+    if (fd < 0 || pread(fd, &byte, 1, at) != 1) { /* another way had the whole blob */
+        sql(damaged, "UPDATE entry SET digest = zeroblob(16) WHERE name = #");
+    } else {
+        byte ^= (uint8_t)(1u << dice_throw(&dice, 8));
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void place_of_one(struct damaged *damaged)
+{
+    sql(damaged, "UPDATE entry SET place = 10000000 WHERE name = #");
+}
+
+/* What stands behind it is gone, too. */
+static void cut_within_one(struct damaged *damaged)
+{
+    unsigned last = STOCK_ALONE + STOCK_TOGETHER - 1, file = STOCK_ALONE + 1;
+    damaged->file = file;
+    for (unsigned i = file; i <= last; i++)
+        damaged->bad[i] = true;
+    if (truncate(blob(damaged), (off_t)stock.files[file].place + 1) != 0)
+        assert_int_equal(errno, ENOENT);
+}
+
+static void delete_all_of_one(struct damaged *damaged)
+{
+    damaged->file = STOCK_ALONE;
+    for (unsigned i = 0; i < STOCK_TOGETHER; i++)
+        damaged->bad[STOCK_ALONE + i] = true;
+    if (unlink(blob(damaged)) != 0)
+        assert_int_equal(errno, ENOENT);
+}
+
 static void interest_of_nobody(struct damaged *damaged)
 {
     sql(damaged, "UPDATE interest SET mailbox = 4711 WHERE id = (SELECT max(id) FROM interest)");
@@ -170,6 +232,7 @@ static void count_wrong(struct damaged *damaged)
         "UPDATE arrival SET uses = 9",        "UPDATE principal SET answers = -1",
         "UPDATE store SET arrivals = 0",      "UPDATE mailbox SET number = 0",
         "UPDATE mailbox SET interests = 8",   "UPDATE principal SET interests = 8",
+        "UPDATE content SET live = 1 WHERE parts IS NOT NULL",
     };
     sql(damaged, texts[dice_throw(&dice, sizeof texts / sizeof texts[0])]);
 }
@@ -177,7 +240,7 @@ static void count_wrong(struct damaged *damaged)
 struct way {
     const char *what;
     void (*act)(struct damaged *damaged);
-    enum { NO_FILE, BLOB, INLINE, EITHER } of;
+    enum { NO_FILE, BLOB, INLINE, EITHER, PART } of;
     bool lasting;
     const char *words;
 };
@@ -195,6 +258,10 @@ static const struct way ways[] = {
     {"entry's digest", other_digest, EITHER, false, "its content has another digest"},
     {"no entry", no_entry, EITHER, false, "content that belongs to no file"},
     {"no content", no_content, EITHER, false, "its content is missing (the database)"},
+    {"a byte of many", byte_of_one, PART, false, ""},
+    {"a place among many", place_of_one, PART, false, ""},
+    {"many cut", cut_within_one, NO_FILE, false, ""},
+    {"many deleted", delete_all_of_one, NO_FILE, false, ""},
     {"interest of nobody", interest_of_nobody, NO_FILE, false, "interests of a mailbox that is not there"},
     {"event of nobody", event_of_nobody, NO_FILE, false, "events of a mailbox that is not there"},
     {"event of nothing", event_of_nothing, NO_FILE, false, "events of an arrival that is not there"},
@@ -205,7 +272,9 @@ enum { WAYS = sizeof ways / sizeof ways[0] };
 /* Once in a round; false: there is no file left to damage so. */
 static bool damage(struct damaged *damaged, const struct way *way)
 {
-    if (way->of != NO_FILE && !pick(damaged, way->of == INLINE || (way->of == EITHER && dice_throw(&dice, 2))))
+    if (way->of == PART && !pick_part(damaged))
+        return false;
+    if (way->of != NO_FILE && way->of != PART && !pick(damaged, way->of == INLINE || (way->of == EITHER && dice_throw(&dice, 2))))
         return false;
     way->act(damaged);
     damaged->lasting |= way->lasting;

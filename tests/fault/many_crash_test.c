@@ -4,7 +4,9 @@
  */
 #include "client/crowd.h"
 #include "client/daemon.h"
+#include "place.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -13,12 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { FILES = 400, STEP = 997, MOST = 40000, DEAD_WITHIN_MS = 20000 };
+/* Some are too large to share content with the others of their bundle. */
+enum { FILES = 400, STEP = 997, MOST = 80000, DEAD_WITHIN_MS = 20000 };
 
 static struct daemon server;
 
@@ -84,27 +88,140 @@ static void crash_at(const char *place, unsigned passes)
     crowd_free(upload.crowd);
 }
 
+/* In the first bundle and in later ones; before its commit, after it, and after its reply was made. */
+static const struct {
+    const char *place;
+    unsigned passes;
+} rows[] = {
+    {"blob-made", 3},        {"put-synced", 70},    {"many-written", 2}, {"many-synced", 4},
+    {"many-made", 1},        {"many-made", 399},    {"reply-made", 4},   {"writer-before-commit", 2},
+    {"writer-committed", 3}, {"many-committed", 2},
+};
+
+static const char *const condensing[] = {"many-condense-synced", "many-condense-committed"};
+
+/* The server's own list: of those that many files alone pass, none is left out. */
+static void test_places(void **state)
+{
+    (void)state;
+    char command[512], place[64];
+    const char *build = getenv("FILESHARE_BUILD");
+    unsigned count = 0;
+    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshared' --version",
+             build ? build : ".");
+    FILE *list = popen(command, "re");
+    assert_non_null(list);
+    while (fgets(place, sizeof place, list)) {
+        bool known = strncmp(place, "many-", 5) != 0;
+        count += !known;
+        place[strcspn(place, "\n")] = '\0';
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+            known |= strcmp(rows[i].place, place) == 0;
+        for (size_t i = 0; i < sizeof condensing / sizeof *condensing; i++)
+            known |= strcmp(condensing[i], place) == 0;
+        if (!known)
+            fail_msg("%s is passed by no test", place);
+    }
+    assert_int_equal(pclose(list), 0);
+    assert_true(count >= 6);
+}
+
 static void test_each_place(void **state)
 {
     (void)state;
-    /* In the first bundle and in later ones; before its commit, after it, and after its reply was made. */
-    static const struct {
-        const char *place;
-        unsigned passes;
-    } rows[] = {
-        {"blob-made", 3},  {"put-synced", 90},          {"publish-made", 1},     {"publish-made", 399},
-        {"reply-made", 4}, {"writer-before-commit", 2}, {"writer-committed", 3}, {"put-committed", 2},
-    };
     daemon_begin(&server);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         crash_at(rows[i].place, rows[i].passes);
     daemon_end(&server);
 }
 
+/* ---- what is left of many, while it is put together anew ---- */
+
+enum { LEFT_OF = 5 }; /* one of so many stays */
+
+struct removing {
+    struct fileshare *session;
+    const char *prefix;
+};
+
+static void *remove_most(void *argument)
+{
+    const struct removing *removing = argument;
+    struct fileshare_error error = {.text = ""};
+    for (size_t n = 0; n < FILES; n++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s/%zu", removing->prefix, n);
+        if (n % LEFT_OF == 0)
+            continue;
+        enum fileshare_status status = fileshare_remove(removing->session, name, NULL, &error);
+        if (status != FILESHARE_OK)
+            fail_msg("remove of %s: %s", name, error.text);
+    }
+    return NULL;
+}
+
+static void expect_sound(void)
+{
+    char command[512];
+    const char *build = getenv("FILESHARE_BUILD");
+    snprintf(command, sizeof command, "'%s/fileshared' fsck --deep --store '%s/store' >/dev/null",
+             build ? build : ".", server.folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void condensed(const char *place)
+{
+    static const char *const options[] = {"--kept", "0s", NULL};
+    char setting[64];
+    const char *environment[] = {setting, NULL};
+    struct fileshare_error error = {.text = ""};
+    pthread_t thread;
+    snprintf(setting, sizeof setting, "FILESHARE_CRASH_AT=%s:2", place);
+    daemon_prepare(&server, place_in_memory());
+    server.options = options;
+    server.environment = environment;
+    daemon_start(&server);
+    server.environment = NULL;
+    struct removing removing = {.session = daemon_session(&server, server.tcp, 120), .prefix = "left"};
+    struct crowd *crowd = crowd_new(server.folder, removing.prefix, FILES, STEP, MOST / 4, 7);
+    assert_int_equal(crowd_put(crowd, removing.session, &error), FILESHARE_OK);
+    assert_int_equal(pthread_create(&thread, NULL, remove_most, &removing), 0);
+    await_death(place);
+    daemon_start(&server);
+    pthread_join(thread, NULL);
+    for (size_t n = 0; n < FILES; n += LEFT_OF) {
+        char name[64], path[256];
+        snprintf(name, sizeof name, "%s/%zu", removing.prefix, n);
+        int fd = open(crowd_path(crowd, crowd->folder, n, path), O_RDONLY | O_CLOEXEC);
+        struct stat status;
+        assert_int_equal(fstat(fd, &status), 0);
+        uint8_t *all = malloc((size_t)status.st_size + 1);
+        assert_int_equal(read(fd, all, (size_t)status.st_size), status.st_size);
+        close(fd);
+        get_ok(removing.session, name, all, (size_t)status.st_size);
+        free(all);
+    }
+    fileshare_close(removing.session);
+    crowd_free(crowd);
+    daemon_stop(&server, SIGTERM);
+    expect_sound();
+    daemon_start(&server);
+    daemon_end(&server);
+}
+
+static void test_condensed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof condensing / sizeof *condensing; i++)
+        condensed(condensing[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_places),
         cmocka_unit_test(test_each_place),
+        cmocka_unit_test(test_condensed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

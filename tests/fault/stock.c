@@ -98,6 +98,30 @@ static void wait_for(struct store *store, struct id mailbox, const char *pattern
     ok(store->acts->interest_add(store, &owner, &add, NULL, 0, &registration, &why));
 }
 
+/* Of its files those from `first` on, in one call. */
+static void put_together(struct stock *stock, struct store *store, unsigned first, size_t size)
+{
+    struct store_put puts[STOCK_TOGETHER];
+    struct store_put_answer answers[STOCK_TOGETHER];
+    uint8_t *bytes[STOCK_TOGETHER];
+    for (unsigned i = 0; i < STOCK_TOGETHER; i++) {
+        struct stock_file *file = &stock->files[first + i];
+        snprintf(file->name, sizeof file->name, "file-%02u", first + i);
+        file->size = size + i;
+        bytes[i] = pattern_bytes(file->size, first + i);
+        file->digest = digest_of(bytes[i], file->size);
+        puts[i] = (struct store_put){.op = id_random(),
+                                     .name = file->name,
+                                     .content = bytes[i],
+                                     .size = file->size};
+    }
+    ok(store->acts->put_many(store, &owner, puts, STOCK_TOGETHER, answers, &why));
+    for (unsigned i = 0; i < STOCK_TOGETHER; i++) {
+        assert_int_equal(answers[i].outcome, OUTCOME_OK);
+        free(bytes[i]);
+    }
+}
+
 static void fill_store(struct stock *stock, struct store *store)
 {
     bool left = true;
@@ -105,7 +129,7 @@ static void fill_store(struct stock *stock, struct store *store)
     wait_for(store, mailbox, "file-0*", true);
     wait_for(store, second, "**", true);
     wait_for(store, second, "never", false);
-    for (unsigned i = 0; i < STOCK_FILES; i++) {
+    for (unsigned i = 0; i < STOCK_ALONE; i++) {
         struct stock_file *file = &stock->files[i];
         snprintf(file->name, sizeof file->name, "file-%02u", i);
         file->size = i % 2 == 0 || i == 1 ? LARGE + i * 1000 : SMALL + i;
@@ -117,6 +141,8 @@ static void fill_store(struct stock *stock, struct store *store)
             put(store, file->name, "replaced soon", 13, false);
         put(store, file->name, bytes, file->size, i == 2);
     }
+    put_together(stock, store, STOCK_ALONE, LARGE);
+    put_together(stock, store, STOCK_ALONE + STOCK_TOGETHER, SMALL);
     while (left)
         ok(store->acts->fan_out(store, 100, &left, &why));
 }
@@ -127,9 +153,11 @@ static const char share[] =
     "UPDATE content SET uses = uses - 1 WHERE id NOT IN (SELECT content FROM entry UNION SELECT content FROM "
     "kept);"
     "DELETE FROM content WHERE uses = 0;"
-    "INSERT INTO entry SELECT 'file-01', randomblob(16), owner, size, mtime, arrival, digest, content,"
+    "INSERT INTO entry (name, version, owner, size, mtime, arrival, digest, content, made)"
+    " SELECT 'file-01', randomblob(16), owner, size, mtime, arrival, digest, content,"
     " (SELECT arrivals FROM store) + 1 FROM entry WHERE name = 'file-00';"
-    "UPDATE store SET arrivals = arrivals + 1;"
+    "UPDATE store SET arrivals = arrivals + 1, files = files + 1,"
+    " bytes = bytes + (SELECT size FROM entry WHERE name = 'file-01');"
     "UPDATE content SET uses = uses + 1 WHERE id = (SELECT content FROM entry WHERE name = 'file-00');";
 
 static struct database *open_database(const struct stock *stock, const char *store)
@@ -154,11 +182,14 @@ static void find_blobs(struct stock *stock)
     struct database *db = open_database(stock, "base");
     for (unsigned i = 0; i < STOCK_FILES; i++) {
         scoped_query struct query q = query_on(
-            db, "SELECT blob FROM content WHERE id = (SELECT content FROM entry WHERE name = ?)");
+            db, "SELECT blob, place, parts IS NOT NULL FROM entry"
+                " JOIN (SELECT id, blob, parts FROM content) AS held ON held.id = content WHERE name = ?");
         bind_text(&q, stock->files[i].name);
         ok(query_row(&q, &why));
         stock->files[i].is_inline = column_is_null(&q);
         stock->files[i].blob = column_id(&q);
+        stock->files[i].place = (size_t)column_int(&q);
+        stock->files[i].is_part = column_int(&q) != 0;
     }
     database_close(db);
 }
@@ -181,6 +212,11 @@ void stock_begin(struct stock *stock)
     find_blobs(stock);
     assert_true(id_equal(&stock->files[0].blob, &stock->files[1].blob) && !stock->files[0].is_inline);
     assert_true(stock->files[3].is_inline && !stock->files[2].is_inline);
+    for (unsigned i = 0; i < STOCK_FILES; i++)
+        assert_int_equal(stock->files[i].is_part, i >= STOCK_ALONE);
+    const struct stock_file *blob = &stock->files[STOCK_ALONE], *row = blob + STOCK_TOGETHER;
+    assert_true(!blob[1].is_inline && id_equal(&blob[0].blob, &blob[1].blob) && blob[1].place == LARGE);
+    assert_true(row[1].is_inline && row[1].place == SMALL);
 }
 
 void stock_end(struct stock *stock)

@@ -3,8 +3,9 @@
  * commands run on them.
  *
  *     stock_begin     makes it, in a folder of its own: files small (in the
- *                     database) and large (blobs), two names of one content,
- *                     a version replaced, who waits, events not acknowledged
+ *                     database) and large (blobs), some that came together (in
+ *                     one blob, and in one row), two names of one content, a
+ *                     version replaced, who waits, events not acknowledged
  *     stock_copy      another of these: a name below the folder
  *     stock_run       fileshared fsck, backup
  *     stock_end       removes all
@@ -19,7 +20,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { STOCK_FILES = 12, STOCK_PATH = 160 };
+/* The first came one by one; then four that share a blob, then four that share a row. */
+enum { STOCK_ALONE = 12, STOCK_TOGETHER = 4, STOCK_FILES = STOCK_ALONE + 2 * STOCK_TOGETHER, STOCK_PATH = 160 };
 
 struct stock_file {
     char name[16];
@@ -27,6 +29,8 @@ struct stock_file {
     struct digest_value digest;
     bool is_inline;
     struct id blob; /* not inline */
+    size_t place;   /* where it begins there */
+    bool is_part;   /* of what others share */
 };
 
 struct stock {

@@ -10,8 +10,10 @@ load world
     fill() {
         sqlite3 "$(find "$world/store" -maxdepth 1 -name '*.db' -o -maxdepth 1 -name '*.sqlite' | head -n 1)" "
             WITH RECURSIVE n(i) AS (SELECT $1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
-            INSERT INTO entry SELECT printf('n/%06d', i), randomblob(16), owner, size, mtime, arrival, digest, content,
+            INSERT INTO entry (name, version, owner, size, mtime, arrival, digest, content, made)
+                SELECT printf('n/%06d', i), randomblob(16), owner, size, mtime, arrival, digest, content,
                 1000000 + i FROM n, entry WHERE name = 'first';
+            UPDATE store SET files = (SELECT count(*) FROM entry);
             UPDATE content SET uses = uses + $2 - $1 + 1 WHERE id = (SELECT content FROM entry WHERE name = 'first')"
     }
     serve

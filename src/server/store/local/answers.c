@@ -1,6 +1,7 @@
 #include "server/store/local/answers.h"
 
 #include "server/store/local/entries.h"
+#include "server/store/local/timeline.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +26,22 @@ static enum outcome answer_copy(struct query *query, struct pack *body, struct f
     return OUTCOME_OK;
 }
 
-enum outcome answers_find(struct database *db, const struct answer_key *key, struct pack *body,
-                          struct failure *why)
+/* Whether what was found under the key's id is its act. */
+static enum outcome answer_is_of(const struct answer_key *key, int64_t act,
+                                 const struct digest_value *arguments, const char *principal,
+                                 struct failure *why)
 {
-    if (key->arguments.failed)
-        return failure_set(why, OUTCOME_NOMEM, "no memory for an act's arguments");
+    if (strcmp(principal, key->caller->principal) != 0)
+        return failure_set(why, OUTCOME_INVALID, "this id was used by another caller");
+    if (act != (int64_t)key->act || memcmp(arguments, &key->arguments.digest, sizeof *arguments) != 0)
+        return failure_set(why, OUTCOME_INVALID, "this id was used for another act");
+    return OUTCOME_OK;
+}
+
+/* Among those that stand for themselves. */
+static enum outcome find_kept(struct database *db, const struct answer_key *key, struct pack *body,
+                              struct failure *why)
+{
     scoped_query struct query q = query_on(
         db, "SELECT act, arguments, body, principal.name FROM answer JOIN principal"
             " ON principal.id = answer.principal WHERE answer.id = ?");
@@ -46,13 +58,60 @@ enum outcome answers_find(struct database *db, const struct answer_key *key, str
         return outcome;
     char principal[STORE_PRINCIPAL_SIZE];
     column_text(&q, principal, sizeof principal);
-    if (strcmp(principal, key->caller->principal) != 0)
-        return failure_set(why, OUTCOME_INVALID, "this id was used by another caller");
-    if (act != (int64_t)key->act || memcmp(&arguments, &key->arguments.digest, sizeof arguments) != 0)
-        return failure_set(why, OUTCOME_INVALID, "this id was used for another act");
+    outcome = answer_is_of(key, act, &arguments, principal, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     *body = found;
     found = (struct pack){0};
     return OUTCOME_OK;
+}
+
+static enum outcome find_entry(struct database *db, const struct answer_key *key, struct pack *body,
+                               struct failure *why)
+{
+    struct digest_value arguments;
+    struct store_entry entry;
+    scoped_query struct query q = query_on(db, "SELECT act, arguments, " ENTRY_COLUMNS
+                                               " FROM entry WHERE version = ?");
+    bind_id(&q, key->id);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    int64_t act = column_int(&q);
+    column_digest(&q, &arguments);
+    entry_take(&q, &entry);
+    outcome = answer_is_of(key, act, &arguments, entry.owner, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_pack struct pack found = {0};
+    pack_entry(&found, &entry);
+    if (found.failed)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for a kept answer");
+    *body = found;
+    found = (struct pack){0};
+    return OUTCOME_OK;
+}
+
+/* A version that is only kept: what its act was answered is forgotten, its id is not free yet. */
+static enum outcome find_version(struct database *db, const struct id *id, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT 1 FROM kept WHERE version = ?");
+    bind_id(&q, id);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        return failure_set(why, OUTCOME_INVALID, "this id was used for another act");
+    return outcome;
+}
+
+enum outcome answers_find(struct database *db, const struct answer_key *key, struct pack *body,
+                          struct failure *why)
+{
+    if (key->arguments.failed)
+        return failure_set(why, OUTCOME_NOMEM, "no memory for an act's arguments");
+    enum outcome outcome = find_kept(db, key, body, why);
+    if (outcome == OUTCOME_ABSENT)
+        outcome = find_entry(db, key, body, why);
+    return outcome == OUTCOME_ABSENT ? find_version(db, key->id, why) : outcome;
 }
 
 struct payer {
@@ -160,6 +219,33 @@ static enum outcome is_any_old(struct database *db, int64_t before, bool *out, s
     enum outcome outcome = query_row(&q, why);
     *out = outcome == OUTCOME_OK && column_int(&q) < before;
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+enum outcome answers_outlive(struct database *db, const char *name, int64_t now, uint32_t limit,
+                             struct failure *why)
+{
+    scoped_pack struct pack body = {0};
+    struct store_entry entry;
+    struct answer_key key = {.id = &entry.version};
+    int64_t done;
+    {
+        scoped_query struct query q = query_on(db, "SELECT act, arguments, done, " ENTRY_COLUMNS
+                                                   " FROM entry WHERE name = ? AND act <> 0");
+        bind_text(&q, name);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+        key.act = (enum answer_act)column_int(&q);
+        column_digest(&q, &key.arguments.digest);
+        done = column_int(&q);
+        entry_take(&q, &entry);
+    }
+    if (done < now - timeline_seconds(STORE_ANSWER_SECONDS))
+        return OUTCOME_OK;
+    struct store_caller owner = {.principal = entry.owner};
+    key.caller = &owner;
+    pack_entry(&body, &entry);
+    return answers_keep(db, &key, now, &body, limit, why); /* a while longer, so that they stay in the order of time */
 }
 
 enum outcome answers_sweep(struct database *db, int64_t before, unsigned limit, uint64_t *removed,

@@ -6,9 +6,13 @@
  * and hands the answer to answers_keep, in the same transaction. Only acts that
  * were done are kept: a refused one may be tried again.
  *
+ * Of an upload the entry that it made is the answer, as long as that is there:
+ * it has the act's id as its version, and its arguments and time beside. So an
+ * upload writes no answer; who takes the entry away does (answers_outlive).
+ *
  * They are forgotten after STORE_ANSWER_SECONDS, or when their principal has
  * more than limits.answers_per_principal, or when all of them have more than a
- * million; the oldest goes first.
+ * million; the oldest goes first. Entries neither count for that, nor go.
  */
 #pragma once
 
@@ -17,6 +21,7 @@
 #include "server/store/local/packing.h"
 #include "server/store/store.h"
 
+/* Numbers that stand in the database. */
 enum answer_act {
     ANSWER_FILE = 1,
     ANSWER_REMOVE,
@@ -51,6 +56,10 @@ must_check enum outcome answers_find(struct database *db, const struct answer_ke
 /* `limit` is limits.answers_per_principal. */
 must_check enum outcome answers_keep(struct database *db, const struct answer_key *key, int64_t now,
                                      const struct pack *body, uint32_t limit, struct failure *why);
+
+/* What an entry answers is kept as an answer of its own: in the transaction that takes it away, before it does. */
+must_check enum outcome answers_outlive(struct database *db, const char *name, int64_t now, uint32_t limit,
+                                        struct failure *why);
 
 /* The principal's row, made if missing. */
 must_check enum outcome answers_principal(struct database *db, const char *name, int64_t *out,

@@ -64,15 +64,23 @@ enum { AUDIT_PAGE = 64 };
 
 static void look_at_bytes(struct query *q, struct audited *out)
 {
+    out->place = (uint64_t)column_int(q);
     out->has_content = !column_is_null(q);
     out->content = column_int(q);
+    out->is_part = column_int(q) != 0;
     out->is_inline = column_is_null(q);
     out->blob = column_id(q);
     size_t count;
     const void *bytes = column_blob(q, &count);
     if (!out->is_inline)
         return;
-    struct digest_value digest = digest_of(bytes ? bytes : "", count);
+    const uint8_t *own = bytes ? bytes : (const void *)"";
+    if (out->is_part) {
+        own += out->place < count ? out->place : count;
+        count -= out->place < count ? out->place : count;
+        count = out->entry.size < count ? out->entry.size : count;
+    }
+    struct digest_value digest = digest_of(own, count);
     out->bytes_right = count == out->entry.size && memcmp(&digest, &out->entry.digest, sizeof digest) == 0;
 }
 
@@ -84,8 +92,9 @@ static enum outcome audit_page(struct local *local, const char *cursor, struct a
     if (outcome != OUTCOME_OK)
         return outcome;
     scoped_query struct query q = query_on(
-        reader.db, "SELECT " ENTRY_COLUMNS ", held.id, blob, bytes FROM entry"
-                   " LEFT JOIN (SELECT id, blob, bytes FROM content) AS held ON held.id = content"
+        reader.db, "SELECT " ENTRY_COLUMNS ", place, held.id, part, blob, bytes FROM entry"
+                   " LEFT JOIN (SELECT id, parts IS NOT NULL AS part, blob, bytes FROM content) AS held"
+                   " ON held.id = content"
                    " WHERE name > ? ORDER BY name LIMIT ?");
     bind_text(&q, cursor);
     bind_int(&q, AUDIT_PAGE);
@@ -111,8 +120,9 @@ static enum outcome blob_digest(struct local *local, const struct audited *row, 
     struct digest *digest = digest_new();
     scoped_free uint8_t *step = malloc(STEP);
     ssize_t got = digest && step ? 1 : 0;
-    for (off_t at = 0; got > 0; at += got) {
-        got = pread(fd, step, STEP, at);
+    for (uint64_t done = 0; got > 0; done += (uint64_t)got) {
+        uint64_t left = row->is_part ? row->entry.size - done : STEP;
+        got = pread(fd, step, left < STEP ? left : STEP, (off_t)(row->place + done));
         if (got > 0)
             digest_add(digest, step, (size_t)got);
     }
@@ -136,10 +146,12 @@ static enum outcome blob_is_readable(struct local *local, const struct id *blob,
 static enum outcome look_at_blob(struct local *local, const struct audited *row, bool deep,
                                  enum store_finding_kind *out, struct failure *why)
 {
-    uint64_t size;
+    uint64_t size = 0;
     struct digest_value digest;
     enum outcome outcome = blob_size(&local->blobs, &row->blob, &size, why);
-    if (outcome == OUTCOME_OK && size != row->entry.size) {
+    bool sized = row->is_part ? row->place <= size && row->entry.size <= size - row->place
+                              : size == row->entry.size;
+    if (outcome == OUTCOME_OK && !sized) {
         *out = STORE_WRONG_SIZE;
         return OUTCOME_OK;
     }

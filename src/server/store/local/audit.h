@@ -18,6 +18,8 @@ struct audited {
     bool is_inline;   /* its bytes are in the database */
     bool bytes_right; /* inline: size and digest */
     struct id blob;   /* not inline */
+    bool is_part;     /* the blob has other files, too, */
+    uint64_t place;   /* and this one begins there */
 };
 
 /* Content that has a row, which nothing uses. */

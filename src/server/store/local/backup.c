@@ -171,8 +171,9 @@ static enum outcome make_work(struct backup *backup, const char *target, struct 
 static const char strip[] =
     "BEGIN IMMEDIATE;"
     "DELETE FROM upload;"
-    "UPDATE content SET uses = uses - n"
-    "  FROM (SELECT content AS held, count(*) AS n FROM kept GROUP BY content) WHERE id = held;"
+    "UPDATE content SET uses = uses - n, live = max(live - bulk, 0)"
+    "  FROM (SELECT content AS held, count(*) AS n, sum(kept.size) AS bulk FROM kept GROUP BY content)"
+    "  WHERE id = held;"
     "DELETE FROM kept;"
     "DELETE FROM content WHERE uses <= 0;"
     "COMMIT;";

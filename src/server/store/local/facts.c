@@ -10,13 +10,18 @@ struct rule {
 };
 
 /* Tables of what counters should be: "i" is the counted row. */
-#define CONTENT_USES                                                                            \
-    "(SELECT content.id AS i, content.uses AS was, count(user.used) AS n FROM content"          \
-    " LEFT JOIN (SELECT content AS used FROM entry UNION ALL SELECT content FROM kept) AS user" \
+#define CONTENT_USES                                                                                      \
+    "(SELECT content.id AS i, content.uses AS was, count(user.used) AS n,"                                \
+    " iif(parts IS NULL, 0, live) AS lived, iif(parts IS NULL, 0, coalesce(sum(bulk), 0)) AS lives FROM " \
+    "content"                                                                                             \
+    " LEFT JOIN (SELECT content AS used, entry.size AS bulk FROM entry"                                   \
+    " UNION ALL SELECT content, kept.size FROM kept) AS user"                                             \
     " ON user.used = content.id GROUP BY content.id)"
-#define ARRIVAL_USES                                                                              \
-    "(SELECT arrival.id AS i, arrival.uses AS was, coalesce(told.n, 0) AS n FROM arrival"         \
-    " LEFT JOIN (SELECT arrival AS a, count(*) AS n FROM event GROUP BY arrival) AS told ON told.a = arrival.id)"
+#define USES_WRONG "n > 0 AND (was <> n OR lived <> lives)"
+#define ARRIVAL_USES                                                                                   \
+    "(SELECT arrival.id AS i, arrival.uses AS was, coalesce(told.n, 0) AS n FROM arrival"              \
+    " LEFT JOIN (SELECT arrival AS a, count(*) AS n FROM event GROUP BY arrival) AS told ON told.a = " \
+    "arrival.id)"
 #define PRINCIPAL_COUNTS                                                                                     \
     "(SELECT principal.id AS i, coalesce(a.n, 0) AS answered, coalesce(m.n, 0) AS paid,"                     \
     " coalesce(w.n, 0) AS waits, coalesce(w.open, 0) AS opens FROM principal"                                \
@@ -67,8 +72,8 @@ static const struct rule rules[] = {
      "UPDATE mailbox SET principal = NULL WHERE " NO_PRINCIPAL},
     {"interests on nobody's account", "SELECT count(*) FROM interest WHERE state = 0 AND " NO_PRINCIPAL,
      "UPDATE interest SET principal = NULL WHERE state = 0 AND " NO_PRINCIPAL},
-    {"wrong counts of who uses content", "SELECT count(*) FROM " CONTENT_USES " WHERE n > 0 AND was <> n",
-     "UPDATE content SET uses = n FROM " CONTENT_USES " WHERE id = i AND n > 0 AND was <> n"},
+    {"wrong counts of who uses content", "SELECT count(*) FROM " CONTENT_USES " WHERE " USES_WRONG,
+     "UPDATE content SET uses = n, live = lives FROM " CONTENT_USES " WHERE id = i AND " USES_WRONG},
     {"wrong counts of who tells an arrival", "SELECT count(*) FROM " ARRIVAL_USES " WHERE was <> n",
      "UPDATE arrival SET uses = n FROM " ARRIVAL_USES " WHERE id = i AND was <> n"},
     {"arrivals that nobody waits for",

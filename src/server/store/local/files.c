@@ -1,21 +1,25 @@
 #include "server/store/local/files.h"
 
+#include "base/disk.h"
 #include "base/fault.h"
+#include "base/scoped.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
-#include "server/store/local/publish.h"
+#include "server/store/local/put.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- stat ---- */
 
-/* *content may be NULL. ABSENT. */
+/* *content may be NULL: else its row and place. ABSENT. */
 static enum outcome entry_find(struct database *db, const char *name, struct store_entry *out,
-                               int64_t *content, struct failure *why)
+                               struct publish_content *content, struct failure *why)
 {
-    scoped_query struct query q = query_on(db, "SELECT " ENTRY_COLUMNS ", content FROM entry WHERE name = ?");
+    scoped_query struct query q = query_on(db, "SELECT " ENTRY_COLUMNS
+                                               ", content, place FROM entry WHERE name = ?");
     bind_text(&q, name);
     enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_ABSENT)
@@ -23,8 +27,10 @@ static enum outcome entry_find(struct database *db, const char *name, struct sto
     if (outcome != OUTCOME_OK)
         return outcome;
     entry_take(&q, out);
-    if (content)
-        *content = column_int(&q);
+    if (content) {
+        content->row = column_int(&q);
+        content->place = column_int(&q);
+    }
     return OUTCOME_OK;
 }
 
@@ -165,23 +171,77 @@ struct renaming {
     struct store_entry made;
 };
 
+/*
+ * One of many that stand in one blob is given content of its own, in the database: whose parts are named is looked
+ * up by the versions that they came with (condense.h), which the new one is not. *bytes is yours.
+ */
+static enum outcome rename_part(struct local *local, struct database *db, const struct store_entry *entry,
+                                struct publish_content *content, uint8_t **bytes, struct failure *why)
+{
+    struct id blob;
+    {
+        scoped_query struct query q = query_on(
+            db, "SELECT blob, substr(bytes, ? + 1, ?) FROM content WHERE id = ? AND parts IS NOT NULL");
+        bind_int(&q, content->place);
+        bind_int(&q, (int64_t)entry->size);
+        bind_int(&q, content->row);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+        *bytes = entry->size <= PART_MAX ? malloc(entry->size + 1) : NULL;
+        if (!*bytes)
+            return failure_set(why, OUTCOME_NOMEM, "no memory to rename a file");
+        bool is_inline = column_is_null(&q);
+        blob = column_id(&q);
+        size_t count;
+        const void *held = column_blob(&q, &count);
+        if (is_inline && count != entry->size)
+            return failure_set(why, OUTCOME_CORRUPT, "the content of %s is not whole", entry->name);
+        if (is_inline && count > 0)
+            memcpy(*bytes, held, count);
+        *content = is_inline ? (struct publish_content){.kind = CONTENT_INLINE, .bytes = *bytes} : *content;
+    }
+    if (content->kind == CONTENT_INLINE)
+        return OUTCOME_OK;
+    scoped_fd int fd = -1;
+    enum outcome outcome = blob_open(&local->blobs, BLOB_WHOLE, &blob, false, &fd, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT
+                   ? failure_set(why, OUTCOME_CORRUPT, "the content of %s is missing", entry->name)
+                   : outcome;
+    outcome = disk_read_at(fd, *bytes, entry->size, (uint64_t)content->place, entry->name, why);
+    if (outcome == OUTCOME_LOCAL)
+        return OUTCOME_UNAVAILABLE;
+    *content = (struct publish_content){.kind = CONTENT_INLINE, .bytes = *bytes};
+    return outcome;
+}
+
 static enum outcome rename_do(struct local *local, struct database *db, struct renaming *renaming,
                               struct failure *why)
 {
     const struct store_rename *rename = renaming->rename;
     struct publish_content content = {.kind = CONTENT_SAME};
     struct store_entry *made = &renaming->made;
-    enum outcome outcome = entry_find(db, rename->source, made, &content.row, why);
+    scoped_free uint8_t *bytes = NULL;
+    struct tally tally;
+    enum outcome outcome = entry_find(db, rename->source, made, &content, why);
     if (outcome == OUTCOME_OK)
         outcome = may_end(made, renaming->key.caller, &rename->expected, why);
     if (outcome == OUTCOME_OK)
         outcome = publish_check(db, renaming->key.caller, rename->target, &rename->condition, why);
     if (outcome != OUTCOME_OK)
         return outcome;
+    outcome = rename_part(local, db, made, &content, &bytes, why);
+    if (outcome == OUTCOME_OK)
+        outcome = tally_begin(db, &tally, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     snprintf(made->name, sizeof made->name, "%s", rename->target);
     made->version = rename->op;
-    outcome = publish_make(local, db, made, &content, why);
+    outcome = publish_make(local, db, made, &content, NULL, &tally, why);
     FAULT_POINT("rename-published");
+    if (outcome == OUTCOME_OK)
+        outcome = tally_end(db, &tally, why);
     return outcome == OUTCOME_OK ? publish_retire(local, db, rename->source, why) : outcome;
 }
 

@@ -36,10 +36,14 @@ enum outcome publish_check(struct database *db, const struct store_caller *calle
 
 enum outcome publish_retire(struct local *local, struct database *db, const char *name, struct failure *why)
 {
+    enum outcome kept = answers_outlive(db, name, timeline_now(&local->time),
+                                        local->limits.answers_per_principal, why);
+    if (kept != OUTCOME_OK)
+        return kept;
     {
-        scoped_query struct query q = query_on(db, "INSERT INTO kept (" ENTRY_COLUMNS ", content, until)"
-                                                   " SELECT " ENTRY_COLUMNS
-                                                   ", content, ? FROM entry WHERE name = ?");
+        scoped_query struct query q = query_on(
+            db, "INSERT INTO kept (" ENTRY_COLUMNS ", content, place, until)"
+                " SELECT " ENTRY_COLUMNS ", content, place, ? FROM entry WHERE name = ?");
         bind_int(&q, reads_keep_until(local));
         bind_text(&q, name);
         enum outcome outcome = query_run(&q, why);
@@ -51,24 +55,15 @@ enum outcome publish_retire(struct local *local, struct database *db, const char
     return query_run(&q, why);
 }
 
-static enum outcome version_is_new(struct database *db, const struct id *version, struct failure *why)
-{
-    scoped_query struct query q = query_on(db, "SELECT 1 FROM entry WHERE version = ?1"
-                                               " UNION ALL SELECT 1 FROM kept WHERE version = ?1");
-    bind_id(&q, version);
-    enum outcome outcome = query_row(&q, why);
-    if (outcome == OUTCOME_OK)
-        return failure_set(why, OUTCOME_INVALID, "this id was used for another act");
-    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-}
-
 static enum outcome content_row(struct database *db, const struct publish_content *content, uint64_t size,
                                 int64_t *row, struct failure *why)
 {
+    *row = content->row;
+    if (content->kind == CONTENT_PART)
+        return OUTCOME_OK;
     if (content->kind == CONTENT_SAME) {
         scoped_query struct query q = query_on(db, "UPDATE content SET uses = uses + 1 WHERE id = ?");
         bind_int(&q, content->row);
-        *row = content->row;
         return query_run(&q, why);
     }
     scoped_query struct query q = query_on(
@@ -87,39 +82,80 @@ static enum outcome content_row(struct database *db, const struct publish_conten
     return outcome;
 }
 
-static enum outcome next_arrival(struct database *db, int64_t *made, struct failure *why)
+enum outcome tally_begin(struct database *db, struct tally *tally, struct failure *why)
 {
-    scoped_query struct query q = query_on(db, "UPDATE store SET arrivals = arrivals + 1 RETURNING arrivals");
+    scoped_query struct query q = query_on(db, "SELECT arrivals, interests, EXISTS (SELECT 1 FROM answer) OR "
+                                               "EXISTS (SELECT 1 FROM kept) FROM store");
     enum outcome outcome = query_row(&q, why);
-    if (outcome == OUTCOME_OK)
-        *made = column_int(&q);
-    return outcome == OUTCOME_OK ? query_run(&q, why) : outcome;
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_CORRUPT, "the store's own row is missing")
+                                         : outcome;
+    *tally = (struct tally){.arrivals = column_int(&q)};
+    tally->awaited = column_int(&q) != 0;
+    tally->past = column_int(&q) != 0;
+    return OUTCOME_OK;
+}
+
+enum outcome tally_end(struct database *db, const struct tally *tally, struct failure *why)
+{
+    if (tally->files == 0)
+        return OUTCOME_OK;
+    scoped_query struct query q = query_on(
+        db, "UPDATE store SET arrivals = ?, files = files + ?, bytes = bytes + ?");
+    bind_int(&q, tally->arrivals);
+    bind_int(&q, tally->files);
+    bind_int(&q, tally->bytes);
+    return query_run(&q, why);
+}
+
+/* The row; *made is false if its name or its version is taken, and then nothing changed. */
+static enum outcome entry_insert(struct local *local, struct database *db, const struct store_entry *entry,
+                                 int64_t content, int64_t place, const struct answer_key *key,
+                                 struct tally *tally, bool *made, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "INSERT INTO entry (" ENTRY_COLUMNS
+                                               ", content, place, made, act, arguments, done)"
+                                               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                                               " ON CONFLICT DO NOTHING");
+    entry_bind(&q, entry);
+    bind_int(&q, content);
+    bind_int(&q, place);
+    bind_int(&q, tally->arrivals + 1);
+    bind_int(&q, key ? key->act : 0);
+    bind_blob(&q, key ? key->arguments.digest.octets : NULL, key ? sizeof key->arguments.digest : 0);
+    bind_int(&q, timeline_now(&local->time));
+    enum outcome outcome = query_run(&q, why);
+    *made = outcome == OUTCOME_OK && database_changed(db) > 0;
+    if (*made) {
+        tally->arrivals++;
+        tally->files++;
+        tally->bytes += (int64_t)entry->size;
+    }
+    return outcome;
+}
+
+static enum outcome entry_arrived(struct local *local, struct database *db, const struct store_entry *entry,
+                                  const struct tally *tally, struct failure *why)
+{
+    return tally->awaited ? notices_arrived(local, db, entry, tally->arrivals, why) : OUTCOME_OK;
 }
 
 enum outcome publish_make(struct local *local, struct database *db, struct store_entry *entry,
-                          const struct publish_content *content, struct failure *why)
+                          const struct publish_content *content, const struct answer_key *key,
+                          struct tally *tally, struct failure *why)
 {
-    int64_t row = 0, made = 0;
+    int64_t row = 0;
+    bool made = false;
     entry->arrival = clock_wall(local->clock);
-    enum outcome outcome = version_is_new(db, &entry->version, why);
-    if (outcome == OUTCOME_OK)
-        outcome = publish_retire(local, db, entry->name, why);
+    enum outcome outcome = publish_retire(local, db, entry->name, why);
     FAULT_POINT("replace-retired");
     if (outcome == OUTCOME_OK)
         outcome = content_row(db, content, entry->size, &row, why);
     if (outcome == OUTCOME_OK)
-        outcome = next_arrival(db, &made, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    {
-        scoped_query struct query q = query_on(db, "INSERT INTO entry (" ENTRY_COLUMNS
-                                                   ", content, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
-        entry_bind(&q, entry);
-        bind_int(&q, row);
-        bind_int(&q, made);
-        outcome = query_run(&q, why);
-    }
-    return outcome == OUTCOME_OK ? notices_arrived(local, db, entry, made, why) : outcome;
+        outcome = entry_insert(local, db, entry, row, content->place, key, tally, &made, why);
+    if (outcome == OUTCOME_OK && !made)
+        outcome = failure_set(why, OUTCOME_FAULT, "an entry is in the way that was not there");
+    return outcome == OUTCOME_OK ? entry_arrived(local, db, entry, tally, why) : outcome;
 }
 
 /* ---- the act, on the writer's thread ---- */
@@ -148,25 +184,82 @@ static enum outcome publish_answered(struct database *db, const struct answer_ke
     return OUTCOME_OK;
 }
 
-enum outcome publish_run(struct local *local, struct database *db, void *argument, struct failure *why)
+/* Whether the id is that of an answer, or of a version that is only kept. */
+static enum outcome is_past(struct database *db, const struct id *id, bool *past, struct failure *why)
 {
-    struct publishing *publishing = argument;
+    scoped_query struct query q = query_on(db, "SELECT 1 FROM answer WHERE id = ?1"
+                                               " UNION ALL SELECT 1 FROM kept WHERE version = ?1");
+    bind_id(&q, id);
+    enum outcome outcome = query_row(&q, why);
+    *past = outcome == OUTCOME_OK;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+/*
+ * A new name under a new id, which most are: one row is all. *made is false if it is something else; then nothing
+ * changed.
+ */
+static enum outcome publish_new(struct local *local, struct database *db, struct publishing *publishing,
+                                struct tally *tally, bool *made, struct failure *why)
+{
+    struct store_entry *entry = &publishing->entry;
+    const struct publish_content *content = &publishing->content;
+    bool past = false;
+    if (content->kind != CONTENT_PART || publishing->key.arguments.failed ||
+        !id_is_none(&publishing->condition.expected))
+        return OUTCOME_OK;
+    enum outcome outcome = tally->past ? is_past(db, &entry->version, &past, why) : OUTCOME_OK;
+    if (outcome != OUTCOME_OK || past)
+        return outcome;
+    entry->arrival = clock_wall(local->clock);
+    outcome = entry_insert(local, db, entry, content->row, content->place, &publishing->key, tally, made,
+                           why);
+    return outcome == OUTCOME_OK && *made ? entry_arrived(local, db, entry, tally, why) : outcome;
+}
+
+/* Done before, or what stands in the way; ABSENT: nothing does. */
+static enum outcome publish_refuse(struct database *db, struct publishing *publishing, struct failure *why)
+{
     enum outcome outcome = publish_answered(db, &publishing->key, &publishing->entry, why);
     publishing->repeated = outcome == OUTCOME_OK;
     if (outcome != OUTCOME_ABSENT)
         return outcome;
     outcome = publish_check(db, publishing->key.caller, publishing->entry.name, &publishing->condition, why);
+    return outcome == OUTCOME_OK ? OUTCOME_ABSENT : outcome;
+}
+
+enum outcome publish_one(struct local *local, struct database *db, struct publishing *publishing,
+                         struct tally *tally, bool *refused, struct failure *why)
+{
+    bool made = false;
+    *refused = false;
+    enum outcome outcome = publish_new(local, db, publishing, tally, &made, why);
+    FAULT_POINT("many-made");
+    if (outcome != OUTCOME_OK || made)
+        return outcome;
+    outcome = publish_refuse(db, publishing, why);
+    *refused = outcome != OUTCOME_ABSENT && outcome != OUTCOME_OK;
+    if (outcome != OUTCOME_ABSENT)
+        return outcome;
+    tally->past = true; /* what is retired is */
+    return publish_make(local, db, &publishing->entry, &publishing->content, &publishing->key, tally, why);
+}
+
+enum outcome publish_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    struct publishing *publishing = argument;
+    struct tally tally;
+    enum outcome outcome = publish_refuse(db, publishing, why);
+    if (outcome != OUTCOME_ABSENT)
+        return outcome;
+    outcome = tally_begin(db, &tally, why);
     if (outcome == OUTCOME_OK)
-        outcome = publish_make(local, db, &publishing->entry, &publishing->content, why);
+        outcome = publish_make(local, db, &publishing->entry, &publishing->content, &publishing->key, &tally,
+                               why);
     FAULT_POINT("publish-made");
     if (outcome == OUTCOME_OK && publishing->upload)
         outcome = upload_row_gone(db, publishing->upload, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    scoped_pack struct pack body = {0};
-    pack_entry(&body, &publishing->entry);
-    return answers_keep(db, &publishing->key, timeline_now(&local->time), &body,
-                        local->limits.answers_per_principal, why);
+    return outcome == OUTCOME_OK ? tally_end(db, &tally, why) : outcome;
 }
 
 enum outcome publish_look(struct local *local, const struct publishing *publishing, struct store_entry *out,

@@ -20,11 +20,26 @@ enum { INLINE_MAX = 16384 };
 struct local;
 
 struct publish_content {
-    enum { CONTENT_INLINE, CONTENT_BLOB, CONTENT_SAME } kind;
+    enum { CONTENT_INLINE, CONTENT_BLOB, CONTENT_SAME, CONTENT_PART } kind;
     const void *bytes; /* INLINE */
     struct id blob;    /* BLOB */
-    int64_t row;       /* SAME: another version's content */
+    int64_t
+        row; /* SAME: another version's content; PART: that of many, whose uses are its maker's to count */
+    int64_t place; /* PART: where it begins */
 };
+
+/*
+ * What publishes need of the store's own row, and add to it: read once in a
+ * transaction, before the first of an act, and written once, after its last.
+ */
+struct tally {
+    int64_t arrivals;     /* number of the newest */
+    int64_t files, bytes; /* made since it was read */
+    bool awaited;         /* somebody waits for something */
+    bool past;            /* there are answers, or versions that are only kept */
+};
+must_check enum outcome tally_begin(struct database *db, struct tally *tally, struct failure *why);
+must_check enum outcome tally_end(struct database *db, const struct tally *tally, struct failure *why);
 
 /*
  * What stands in the way of a publish under `name`: EXISTS, DENIED, CHANGED;
@@ -35,11 +50,12 @@ must_check enum outcome publish_check(struct database *db, const struct store_ca
                                       struct failure *why);
 
 /*
- * In a transaction, after publish_check: the entry, whose `arrival` is filled
- * in. INVALID if its version was used before.
+ * In a transaction, after answers_find and publish_check: the entry, whose
+ * `arrival` is filled in. With a `key` the entry is the act's answer, too.
  */
 must_check enum outcome publish_make(struct local *local, struct database *db, struct store_entry *entry,
-                                     const struct publish_content *content, struct failure *why);
+                                     const struct publish_content *content, const struct answer_key *key,
+                                     struct tally *tally, struct failure *why);
 
 /* In a transaction: the newest version of `name` becomes a kept one. */
 must_check enum outcome publish_retire(struct local *local, struct database *db, const char *name,
@@ -58,6 +74,12 @@ struct publishing {
 /* On the writer's thread: `argument` is a struct publishing. */
 must_check enum outcome publish_run(struct local *local, struct database *db, void *argument,
                                     struct failure *why);
+/*
+ * The same as one of many: between tally_begin and tally_end. *refused: it stands as it was before, nothing was
+ * changed for it; else an answer that is not OK is a failure halfway.
+ */
+must_check enum outcome publish_one(struct local *local, struct database *db, struct publishing *publishing,
+                                    struct tally *tally, bool *refused, struct failure *why);
 
 /* A first look without the writer: OK if it was done (then *out is its answer), ABSENT if nothing is in the way. */
 must_check enum outcome publish_look(struct local *local, const struct publishing *publishing,

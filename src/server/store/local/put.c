@@ -3,22 +3,11 @@
 #include "base/fault.h"
 #include "base/scoped.h"
 #include "server/store/local/local.h"
-#include "server/store/local/publish.h"
+#include "server/store/local/put.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* One put on its way to the writer. */
-struct putting {
-    const struct store_put *put;
-    struct store_put_answer *answer; /* its outcome is OK until something stands in the way */
-    struct answer_key key;
-    bool answered;           /* refused, or done before: nothing is left to do */
-    bool repeated;           /* the writer found that it was done before */
-    struct blob_claim claim; /* of content too large for the database; none: inline */
-    int fd;                  /* of that blob, until it is synced */
-};
 
 static bool has_blob(const struct putting *putting)
 {
@@ -39,7 +28,7 @@ static struct answer_arguments put_arguments(const struct store_put *put, const 
     return answers_arguments(&pack);
 }
 
-static void publishing_of(const struct putting *putting, struct publishing *out)
+void publishing_of(const struct putting *putting, struct publishing *out)
 {
     const struct store_put *put = putting->put;
     *out = (struct publishing){
@@ -57,7 +46,7 @@ static void publishing_of(const struct putting *putting, struct publishing *out)
     snprintf(out->entry.owner, sizeof out->entry.owner, "%s", putting->key.caller->principal);
 }
 
-static void put_answer(struct putting *putting, enum outcome outcome, int64_t arrival)
+void put_answer(struct putting *putting, enum outcome outcome, int64_t arrival)
 {
     putting->answered = true;
     putting->answer->outcome = outcome;
@@ -132,13 +121,13 @@ static void put_sync(struct local *local, struct putting *putting)
         put_answer(putting, outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome, 0);
 }
 
-/* All are written before the first is waited for: the disk has them side by side. */
-static void put_blobs(struct local *local, struct putting *puttings, size_t count)
+/* Those above `most` bytes. All are written before the first is waited for: the disk has them side by side. */
+static void put_blobs(struct local *local, struct putting *puttings, size_t count, size_t most)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!puttings[i].answered && puttings[i].put->size > INLINE_MAX)
+        if (!puttings[i].answered && puttings[i].put->size > most)
             put_look(local, &puttings[i]);
-        if (!puttings[i].answered && puttings[i].put->size > INLINE_MAX)
+        if (!puttings[i].answered && puttings[i].put->size > most)
             put_write(local, &puttings[i]);
     }
     for (size_t i = 0; i < count; i++) {
@@ -176,8 +165,7 @@ static enum outcome put_run(struct local *local, struct database *db, void *argu
     return outcome;
 }
 
-/* Those that are not answered yet, in one transaction. */
-static void put_commit(struct local *local, struct putting *puttings, struct writer_act *acts, size_t count)
+void put_each(struct local *local, struct putting *puttings, struct writer_act *acts, size_t count)
 {
     size_t left = 0;
     for (size_t i = 0; i < count; i++)
@@ -216,11 +204,19 @@ static void put_all(struct local *local, const struct store_caller *caller, cons
                     size_t count, struct store_put_answer *answers, struct putting *puttings,
                     struct writer_act *acts)
 {
+    struct bundle bundle;
+    bool many = count > 1;
     for (size_t i = 0; i < count; i++)
         put_begin(caller, &puts[i], &answers[i], &puttings[i]);
     put_find_room(local, puttings, count);
-    put_blobs(local, puttings, count);
-    put_commit(local, puttings, acts, count);
+    put_blobs(local, puttings, count, many ? PART_MAX : INLINE_MAX);
+    if (many) {
+        bundle_make(local, puttings, count, &bundle);
+        bundle_commit(local, &bundle, acts);
+        bundle_end(local, &bundle);
+    } else {
+        put_each(local, puttings, acts, count);
+    }
     for (size_t i = 0; i < count; i++)
         put_release(local, &puttings[i]);
 }

@@ -12,8 +12,9 @@ enum { KEEP_STEP_SECONDS = 6 };
 /* One version, in the table while it is open. */
 struct store_read {
     struct local *local;
-    struct store_entry entry; /* fixed, as the next two */
+    struct store_entry entry; /* fixed, as the next three */
     int fd;                   /* -1: the bytes are here */
+    uint64_t place;           /* in that file */
     uint8_t *bytes;
 
     /* under the table's lock */
@@ -192,6 +193,7 @@ static void keep_longer(struct local *local, struct store_read *read)
 static enum outcome open_content(struct local *local, struct query *q, struct store_read *read,
                                  struct failure *why)
 {
+    read->place = (uint64_t)column_int(q);
     if (!column_is_null(q)) {
         struct id blob = column_id(q);
         enum outcome outcome = blob_open(&local->blobs, BLOB_WHOLE, &blob, false, &read->fd, why);
@@ -203,14 +205,15 @@ static enum outcome open_content(struct local *local, struct query *q, struct st
     (void)none;
     size_t count;
     const void *bytes = column_blob(q, &count);
-    if (count != read->entry.size)
-        return failure_set(why, OUTCOME_CORRUPT, "%s has %zu bytes, not %llu", read->entry.name, count,
-                           (unsigned long long)read->entry.size);
-    read->bytes = malloc(count + 1);
+    uint64_t size = read->entry.size, left = read->place <= count ? count - read->place : 0;
+    if (size > left)
+        return failure_set(why, OUTCOME_CORRUPT, "%s has %llu bytes, not %llu", read->entry.name,
+                           (unsigned long long)left, (unsigned long long)size);
+    read->bytes = malloc(size + 1);
     if (!read->bytes)
         return failure_set(why, OUTCOME_NOMEM, "no memory to read a file");
-    if (count > 0)
-        memcpy(read->bytes, bytes, count);
+    if (size > 0)
+        memcpy(read->bytes, (const uint8_t *)bytes + read->place, size);
     return OUTCOME_OK;
 }
 
@@ -242,7 +245,7 @@ static enum outcome open_row(struct local *local, struct query *q, struct store_
 }
 
 /* The columns that open_row reads: the entry, whether it is a kept one, its content. */
-#define READ_COLUMNS(kept) "SELECT " ENTRY_COLUMNS ", " kept ", blob, bytes"
+#define READ_COLUMNS(kept) "SELECT " ENTRY_COLUMNS ", " kept ", place, blob, bytes"
 #define READ_CONTENT       " JOIN (SELECT id, blob, bytes FROM content) AS held ON held.id = content"
 
 static enum outcome open_newest(struct local *local, struct database *db, const char *name,
@@ -326,6 +329,7 @@ enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes
         return OUTCOME_OK;
     }
     uint8_t *to = bytes;
+    offset += read->place;
     while (count > 0) {
         ssize_t got = pread(read->fd, to, count, (off_t)offset);
         if (got < 0 && errno == EINTR)
@@ -334,7 +338,7 @@ enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes
             return failure_system(why, OUTCOME_UNAVAILABLE, errno, "read %s", read->entry.name);
         if (got == 0)
             return failure_set(why, OUTCOME_CORRUPT, "%s ends at %llu, not at %llu", read->entry.name,
-                               (unsigned long long)offset, (unsigned long long)size);
+                               (unsigned long long)(offset - read->place), (unsigned long long)size);
         to += got;
         offset += (uint64_t)got;
         count -= (size_t)got;

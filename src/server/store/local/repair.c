@@ -3,6 +3,7 @@
 #include "base/disk.h"
 #include "base/fault.h"
 #include "base/scoped.h"
+#include "server/store/local/answers.h"
 #include "server/store/local/audit.h"
 #include "server/store/local/facts.h"
 #include "server/store/local/local.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -70,15 +72,18 @@ static enum outcome lost_note(int lost_fd, const struct store_entry *entry, enum
     return lost_line(lost_fd, line, why);
 }
 
-/* The bytes that stand in the database, right or not. */
-static enum outcome lost_inline(struct local *local, int lost_fd, int64_t content, const char *name,
-                                struct failure *why)
+/* The bytes that stand in the database, right or not: all, or those of one that stands there with others. */
+static enum outcome lost_inline(struct local *local, int lost_fd, int64_t content, const struct audited *part,
+                                const char *name, struct failure *why)
 {
     scoped_reader struct reader reader = {0};
     enum outcome outcome = readers_take(&local->readers, &reader, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    scoped_query struct query q = query_on(reader.db, "SELECT bytes FROM content WHERE id = ?");
+    scoped_query struct query q = query_on(reader.db,
+                                           "SELECT substr(bytes, ? + 1, ?) FROM content WHERE id = ?");
+    bind_int(&q, part ? (int64_t)part->place : 0);
+    bind_int(&q, part ? (int64_t)part->entry.size : INT32_MAX);
     bind_int(&q, content);
     outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
@@ -106,6 +111,30 @@ static enum outcome lost_blob(struct local *local, int lost_fd, const struct id 
     return outcome;
 }
 
+/* Of many in one blob, what there is of this one's bytes. */
+static enum outcome lost_part(struct local *local, int lost_fd, const struct audited *row, const char *name,
+                              struct failure *why)
+{
+    scoped_fd int from = -1;
+    enum outcome outcome = blob_open(&local->blobs, BLOB_WHOLE, &row->blob, false, &from, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    scoped_fd int fd = openat(lost_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return lost_failed("make", name, why);
+    enum { PIECE = 1 << 20 };
+    size_t size = row->entry.size < PIECE ? row->entry.size : PIECE;
+    scoped_free uint8_t *bytes = malloc(size + 1);
+    if (!bytes)
+        return failure_set(why, OUTCOME_NOMEM, "no memory to set a file aside");
+    ssize_t got = row->place > INT64_MAX ? 0 : pread(from, bytes, size, (off_t)row->place);
+    if (got < 0)
+        return lost_failed("read what goes to", name, why);
+    outcome = disk_write_at(fd, bytes, (size_t)got, 0, name, why);
+    FAULT_POINT("care-repair-given");
+    return outcome == OUTCOME_OK && fsync(fd) < 0 ? lost_failed("sync", name, why) : outcome;
+}
+
 static enum outcome lost_keep(struct local *local, int lost_fd, const struct audited *row,
                               enum store_finding_kind kind, struct failure *why)
 {
@@ -113,7 +142,9 @@ static enum outcome lost_keep(struct local *local, int lost_fd, const struct aud
     id_text(&row->entry.version, name);
     enum outcome outcome = OUTCOME_OK;
     if (row->has_content && row->is_inline)
-        outcome = lost_inline(local, lost_fd, row->content, name, why);
+        outcome = lost_inline(local, lost_fd, row->content, row->is_part ? row : NULL, name, why);
+    else if (kind != STORE_MISSING && row->is_part)
+        outcome = lost_part(local, lost_fd, row, name, why);
     else if (kind != STORE_MISSING)
         outcome = lost_blob(local, lost_fd, &row->blob, name, why);
     if (outcome == OUTCOME_OK)
@@ -129,9 +160,12 @@ struct dropping {
     bool shared; /* another name has the same content, which may be right for that one */
 };
 
+/* Among versions that are only kept, those of other files count. */
 static enum outcome is_shared(struct database *db, int64_t content, bool *out, struct failure *why)
 {
-    scoped_query struct query q = query_on(db, "SELECT 1 FROM entry WHERE content = ? LIMIT 1");
+    scoped_query struct query q = query_on(
+        db, "SELECT 1 FROM entry WHERE content = ?1 UNION ALL SELECT 1 FROM kept WHERE content = ?1 AND"
+            " (SELECT parts IS NOT NULL FROM content WHERE id = ?1) LIMIT 1");
     bind_int(&q, content);
     enum outcome outcome = query_row(&q, why);
     *out = outcome == OUTCOME_OK;
@@ -156,11 +190,29 @@ static enum outcome drop_content(struct database *db, int64_t content, struct dr
     return query_run(&q, why);
 }
 
+/* The act that made it was done all the same: who repeats it is told so. */
+static enum outcome drop_answered(struct local *local, struct database *db, const struct store_entry *entry,
+                                  struct failure *why)
+{
+    {
+        scoped_query struct query q = query_on(db, "SELECT 1 FROM entry WHERE name = ? AND version = ?");
+        bind_text(&q, entry->name);
+        bind_id(&q, &entry->version);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    }
+    return answers_outlive(db, entry->name, timeline_now(&local->time), local->limits.answers_per_principal,
+                           why);
+}
+
 static enum outcome drop_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
-    (void)local;
     struct dropping *dropping = argument;
     int64_t content;
+    enum outcome answered = drop_answered(local, db, &dropping->row->entry, why);
+    if (answered != OUTCOME_OK)
+        return answered;
     {
         scoped_query struct query q = query_on(db, "DELETE FROM entry WHERE name = ? AND version = ?"
                                                    " RETURNING content");
@@ -229,7 +281,7 @@ static enum outcome repair_unnamed(struct local *local, const struct unnamed *ro
     snprintf(line, sizeof line, "%s unnamed\n", name);
     enum outcome outcome = lost_open(local, repairing, why);
     if (outcome == OUTCOME_OK && row->is_inline)
-        outcome = lost_inline(local, repairing->lost_fd, row->row, name, why);
+        outcome = lost_inline(local, repairing->lost_fd, row->row, NULL, name, why);
     else if (outcome == OUTCOME_OK)
         outcome = lost_blob(local, repairing->lost_fd, &row->blob, name, why);
     if (outcome == OUTCOME_OK)

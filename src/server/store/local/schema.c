@@ -10,7 +10,9 @@
  * never goes backwards. Names are TEXT and compare by their bytes.
  *
  * Counters that limits are held against are kept by triggers, so that they are
- * right whatever act changes a row, and are undone with it.
+ * right whatever act changes a row, and are undone with it. But for entries that
+ * are made: a trigger for each costs what an entry costs, so whoever makes them
+ * counts them once (publish.h, struct tally).
  */
 /* Waiting ones count for the store, the mailbox and who pays; those that are over for the first two. */
 #define INTEREST_COUNT(sign, row)                                                           \
@@ -36,6 +38,9 @@
                                                         "CREATE TRIGGER interest_forgotten AFTER DELETE ON " \
                                                         "interest WHEN old.state <> 0 BEGIN " INTEREST_OVER( \
                                                             "-", "old") " END;"
+/* Of many files' content, more than half of which is nobody's any more (condense.h). */
+#define CONTENT_WASTE \
+    "CREATE INDEX content_waste ON content (id) WHERE parts IS NOT NULL AND live * 2 < size;"
 #define PRINCIPAL_UNUSED \
     "CREATE INDEX principal_unused ON principal (id) WHERE answers = 0 AND mailboxes = 0 AND interests = 0;"
 
@@ -62,14 +67,20 @@ const char schema_text[] =
 
     /* ---- files ---- */
 
-    /* Bytes that never change: in a blob of that id below blobs/, or here. */
+    /*
+     * Bytes that never change: in a blob of that id below blobs/, or here. A blob
+     * may hold many files that came together, side by side: `parts` are the
+     * versions that they had then, one after the other.
+     */
     "CREATE TABLE content ("
     "  id INTEGER PRIMARY KEY,"
     "  blob BLOB UNIQUE," /* NULL: the bytes are here */
     "  size INTEGER NOT NULL,"
     "  uses INTEGER NOT NULL," /* rows of entry and kept that name it */
-    "  bytes BLOB"
-    ") STRICT;"
+    "  bytes BLOB,"
+    "  parts BLOB,"                     /* NULL: it is one file's */
+    "  live INTEGER NOT NULL DEFAULT 0" /* with parts: bytes of it that are named */
+    ") STRICT;" CONTENT_WASTE
 
     /* The newest version of each name. */
     "CREATE TABLE entry ("
@@ -81,10 +92,12 @@ const char schema_text[] =
     "  arrival INTEGER NOT NULL," /* wall */
     "  digest BLOB NOT NULL,"
     "  content INTEGER NOT NULL REFERENCES content,"
-    "  made INTEGER NOT NULL UNIQUE" /* number of its arrival */
+    "  made INTEGER NOT NULL UNIQUE,"        /* number of its arrival */
+    "  place INTEGER NOT NULL DEFAULT 0,"    /* where in the content it begins */
+    "  act INTEGER NOT NULL DEFAULT 0,"      /* that made it (enum answer_act), its answer being this */
+    "  arguments BLOB NOT NULL DEFAULT x''," /* row; 0: the answer stands in `answer`, or nowhere */
+    "  done INTEGER NOT NULL DEFAULT 0"      /* store time of that act */
     ") STRICT, WITHOUT ROWID;"
-    "CREATE TRIGGER entry_made AFTER INSERT ON entry BEGIN"
-    "  UPDATE store SET files = files + 1, bytes = bytes + new.size; END;"
     "CREATE TRIGGER entry_gone AFTER DELETE ON entry BEGIN"
     "  UPDATE store SET files = files - 1, bytes = bytes - old.size; END;"
 
@@ -98,7 +111,8 @@ const char schema_text[] =
     "  arrival INTEGER NOT NULL,"
     "  digest BLOB NOT NULL,"
     "  content INTEGER NOT NULL REFERENCES content,"
-    "  until INTEGER NOT NULL" /* store time; moved on by reads */
+    "  until INTEGER NOT NULL,"          /* store time; moved on by reads */
+    "  place INTEGER NOT NULL DEFAULT 0" /* where in the content it begins */
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX kept_until ON kept (until);"
     "CREATE TRIGGER kept_made AFTER INSERT ON kept BEGIN"
@@ -131,7 +145,10 @@ const char schema_text[] =
     "  open_globs INTEGER NOT NULL DEFAULT 0"
     ") STRICT;" PRINCIPAL_UNUSED
 
-    /* What an act was answered, for those who ask again. In the order of time. */
+    /*
+     * What an act was answered, for those who ask again. Not of an act that made
+     * an entry which is still there: that row answers (answers.h).
+     */
     "CREATE TABLE answer ("
     "  seq INTEGER PRIMARY KEY,"
     "  id BLOB NOT NULL UNIQUE,"
@@ -253,7 +270,17 @@ static const char from_1[] =
     "DROP TRIGGER interest_made; DROP TRIGGER interest_done;"
     "DROP TRIGGER interest_dropped; DROP TRIGGER interest_forgotten;" INTEREST_COUNTERS;
 
-const struct schema_step schema_steps[] = {{1, from_1}, {0, NULL}};
+/* Many files in one blob; entries that answer for the act that made them, and are counted by it. */
+static const char from_2[] = "ALTER TABLE content ADD COLUMN parts BLOB;"
+                             "ALTER TABLE content ADD COLUMN live INTEGER NOT NULL DEFAULT 0;" CONTENT_WASTE
+                             "ALTER TABLE entry ADD COLUMN place INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE entry ADD COLUMN act INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE entry ADD COLUMN arguments BLOB NOT NULL DEFAULT x'';"
+                             "ALTER TABLE entry ADD COLUMN done INTEGER NOT NULL DEFAULT 0;"
+                             "ALTER TABLE kept ADD COLUMN place INTEGER NOT NULL DEFAULT 0;"
+                             "DROP TRIGGER entry_made;";
+
+const struct schema_step schema_steps[] = {{1, from_1}, {2, from_2}, {0, NULL}};
 
 static enum outcome upgrade_one(struct database *db, const struct schema_step *step, struct failure *why)
 {

@@ -3,6 +3,7 @@
 #include "base/disk.h"
 #include "base/fault.h"
 #include "server/store/local/answers.h"
+#include "server/store/local/condense.h"
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
 #include "server/store/local/notices.h"
@@ -156,11 +157,13 @@ static enum outcome keep_on(struct local *local, struct database *db, const stru
 }
 
 /* One use of the content less; it goes with the last. */
-static enum outcome content_unused(struct database *db, int64_t content, struct ending *ending,
+static enum outcome content_unused(struct database *db, int64_t content, int64_t size, struct ending *ending,
                                    struct failure *why)
 {
     {
-        scoped_query struct query q = query_on(db, "UPDATE content SET uses = uses - 1 WHERE id = ?");
+        scoped_query struct query q = query_on(
+            db, "UPDATE content SET uses = uses - 1, live = max(live - ?, 0) WHERE id = ?");
+        bind_int(&q, size);
         bind_int(&q, content);
         enum outcome outcome = query_run(&q, why);
         if (outcome != OUTCOME_OK)
@@ -178,19 +181,21 @@ static enum outcome content_unused(struct database *db, int64_t content, struct 
 static enum outcome end_version(struct database *db, const struct id *version, struct ending *ending,
                                 struct failure *why)
 {
-    int64_t content;
+    int64_t content, size;
     {
-        scoped_query struct query q = query_on(db, "DELETE FROM kept WHERE version = ? RETURNING content");
+        scoped_query struct query q = query_on(db,
+                                               "DELETE FROM kept WHERE version = ? RETURNING content, size");
         bind_id(&q, version);
         enum outcome outcome = query_row(&q, why);
         if (outcome != OUTCOME_OK)
             return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
         content = column_int(&q);
+        size = column_int(&q);
         outcome = query_run(&q, why);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
-    return content_unused(db, content, ending, why);
+    return content_unused(db, content, size, ending, why);
 }
 
 static enum outcome kept_run(struct local *local, struct database *db, void *argument, struct failure *why)
@@ -428,7 +433,11 @@ static enum outcome sweep_content(struct local *local, struct store_sweep *out, 
     bool pinned;
     if (!content_may_go(local, &pinned))
         return OUTCOME_OK;
-    enum outcome outcome = sweep_kept(local, out, left, why);
+    bool more = false;
+    enum outcome outcome = sweep_kept(local, out, &more, why);
+    if (outcome == OUTCOME_OK && !more) /* with more to go, what is live now may not be for long */
+        outcome = condense(local, &more, why);
+    *left |= more;
     if (outcome == OUTCOME_OK)
         outcome = sweep_orphans(local, out, left, why);
     if (!pinned)

@@ -20,6 +20,7 @@ struct sweeping {
     unsigned shard;           /* next folder to look through */
     int64_t orphans_next_at;  /* store time of the next pass, once one is through, */
     int64_t orphans_again_at; /* and of the soonest, if there are leftovers */
+    int64_t condensed;        /* row of the content that was condensed last */
     bool leftovers_noted;     /* as of `leftovers`, and something was committed since */
     atomic_bool leftovers;    /* set by anybody, without the mutex: sweep_leftovers */
 };

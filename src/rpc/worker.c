@@ -199,14 +199,35 @@ struct turn_work {
     unsigned served;
 };
 
-/* Queues the job, or keeps it to be served after the turn; false if neither can be, now. */
+/*
+ * A large call of an ordered procedure is served at once, and the rest of the turn
+ * goes on after it: what of its line follows could not be served beside it, and what
+ * this worker has just read is in this core's cache. Its reply goes out before the
+ * next is served, which may take long.
+ */
+static bool is_served_in_turn(const struct job *job)
+{
+    enum { LARGE_MIN = 64 * 1024 };
+
+    return job->permit.line && job->record->size >= LARGE_MIN;
+}
+
+/* Queues the job, serves it, or keeps it to be served after the turn; false if nothing of that can be, now. */
 static bool submit(struct connection *connection, struct job *job, struct turn_work *work)
 {
     struct rpc_server *server = connection->server;
+    struct permit_job *next;
 
     /* One call with a permit is served by this worker after its turn: others go through the queue. */
     switch (permits_ask(&server->permits, &job->permit, !work->mine)) {
-    case PERMIT_YES: work->mine = job; return true;
+    case PERMIT_YES:
+        work->mine = job;
+        if (is_served_in_turn(job)) {
+            next = serve_one(server, job);
+            work->mine = next ? list_entry(next, struct job, permit) : NULL;
+            connection_flush(connection);
+        }
+        return true;
     case PERMIT_WAITS: work->queued = true; return true;
     default: break;
     }

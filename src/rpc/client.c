@@ -395,7 +395,8 @@ static struct rpc_pending *pending_new(struct rpc_client *client, uint32_t proce
     scoped_lock(&client->mutex);
     pending->xid = client->next_xid++;
     pending->limit_ms = limit_ms_of(client, procedure);
-    pending->deadline = client_now() + (int64_t)pending->limit_ms * 1000000;
+    pending->begun = client_now();
+    pending->deadline = pending->begun + (int64_t)pending->limit_ms * 1000000;
     return pending;
 }
 
@@ -435,6 +436,7 @@ void client_take_reply(struct rpc_client *client, uint32_t xid, struct record *r
             continue;
         list_remove(&pending->link);
         pending->reply = record;
+        pending->took = client_now() - pending->begun;
         client_set(client, &pending->answered);
         return;
     }
@@ -470,6 +472,11 @@ enum outcome rpc_client_await(struct rpc_client *client, struct rpc_pending *pen
         return OUTCOME_OK;
     xdr_free(decode, results); /* what was decoded before it failed */
     return failure_set(why, OUTCOME_PROTOCOL, "%s sent results that cannot be decoded", client->peer_text);
+}
+
+int64_t rpc_pending_took(const struct rpc_pending *pending)
+{
+    return pending->took;
 }
 
 static void forget_pending(struct rpc_client *client, struct rpc_pending *pending)

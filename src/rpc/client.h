@@ -98,5 +98,11 @@ must_check enum outcome rpc_client_begin(struct rpc_client *client, uint32_t pro
 must_check enum outcome rpc_client_await(struct rpc_client *client, struct rpc_pending *pending,
                                          xdrproc_t decode, void *results, struct failure *why);
 
+/* How long the answer took, in ns, from the beginning of the call to its coming; 0 before it came. */
+int64_t rpc_pending_took(const struct rpc_pending *pending);
+
+/* The shortest time in ns that a byte took to the peer and its acknowledgement back; 0: not known, or no network. */
+int64_t rpc_client_round_trip(const struct rpc_client *client);
+
 /* Frees the reply's bytes; a call not yet answered is forgotten. NULL is fine; returns NULL. */
 void *rpc_pending_free(struct rpc_client *client, struct rpc_pending *pending);

@@ -4,6 +4,7 @@
  *   client.c           its life; calls in flight
  *   client_io.c        who reads and writes, and when
  *   client_handle.c    the CLIENT that rpcgen's stubs call
+ *   round_trip.c       how far away the peer is
  *   client_reversed.c  calls that the server sends
  *
  * Reading and writing. One mutex guards the state; no system call that moves
@@ -57,6 +58,7 @@ struct rpc_pending {
     uint32_t xid, procedure;
     unsigned limit_ms;
     int64_t deadline;
+    int64_t begun, took; /* ns */
     bool answered; /* `reply` is there */
     bool sent;
     struct record *reply;

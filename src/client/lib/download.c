@@ -255,7 +255,7 @@ static enum outcome take_answer(struct receipt *receipt, const fs_download *answ
     if (outcome != OUTCOME_OK)
         return outcome;
     if (got == due)
-        flights_widen(&receipt->flights);
+        flights_heard(&receipt->flights);
     return OUTCOME_OK;
 }
 
@@ -302,11 +302,12 @@ static void tell_resumed(const struct receipt *receipt)
 
 static enum outcome receive_round(struct receipt *receipt, struct failure *why)
 {
-    flights_init(&receipt->flights);
     receipt->position = receipt->written;
     enum outcome outcome = session_ready(receipt->download->session, why);
-    if (outcome == OUTCOME_OK)
+    if (outcome == OUTCOME_OK) {
+        flights_start(&receipt->flights, receipt->download->session->client);
         tell_resumed(receipt);
+    }
     while (outcome == OUTCOME_OK) {
         outcome = stop_check(&receipt->download->session->stop, why);
         if (outcome == OUTCOME_OK)
@@ -359,12 +360,14 @@ static enum outcome receive(struct receipt *receipt, struct failure *why)
     struct retry retry;
     retry_init(&retry);
     uint64_t best = 0;
+    flights_init(&receipt->flights, WINDOW_LEAST, WINDOW_MOST);
     for (;;) {
         enum outcome outcome = receive_round(receipt, why);
         if (outcome == OUTCOME_OK)
             outcome = check_digest(receipt, why);
         if (outcome == OUTCOME_OK)
             return OUTCOME_OK;
+        flights_narrow(&receipt->flights); /* what was under way went in vain */
         if (stop_is_asked(&session->stop))
             outcome = stop_check(&session->stop, why);
         if (is_renewed(receipt, &outcome, why)) {

@@ -1,15 +1,17 @@
 /*
- * flight: calls of one transfer that are under way, oldest first, and how many
- * there may be.
+ * flight: calls of one transfer that are under way, oldest first.
  *
- * The window begins at one, grows by one with every reply that moved bytes, up
- * to FLIGHTS_MAX, and is halved when some went in vain. A flight's reply is
+ * How many there may be is the window's to say (window.h). A flight's reply is
  * awaited in the order of sending. The owner drops all of them before the
  * connection they are on is closed.
+ *
+ *     flights_init; flights_start; flights_add ...; flights_oldest, its reply is awaited,
+ *     flights_heard if it moved bytes; flights_end_oldest ...; flights_drop
  */
 #pragma once
 
 #include "base/outcome.h"
+#include "client/lib/window.h"
 #include "rpc/client.h"
 
 #include <stdbool.h>
@@ -17,8 +19,8 @@
 #include <stdint.h>
 
 enum {
-    FLIGHTS_MAX = 8,
-    FLIGHT_BYTES = 512 << 10 /* of one call: eight of them are 4 MiB at most */
+    FLIGHT_BYTES = 512 << 10,                /* of one call */
+    FLIGHTS_MAX = WINDOW_MOST / FLIGHT_BYTES /* fewer bytes each, and no more of them */
 };
 
 struct flight {
@@ -30,18 +32,28 @@ struct flight {
 struct flights {
     struct rpc_client *client; /* whose calls they are */
     struct flight rows[FLIGHTS_MAX];
-    unsigned first, count, window;
+    unsigned first, count;
+    size_t bytes; /* of all of them */
+    size_t far;
+    struct window window;
+    int64_t round_trip; /* of the connection, asked now and then */
+    unsigned heard;
 };
 
-void flights_init(struct flights *flights);
+/* `far` bytes may be under way at first if the server is far away; `most` at any time. */
+void flights_init(struct flights *flights, size_t far, size_t most);
+/* A connection is there, the first or a later one: how far away the server is. */
+void flights_start(struct flights *flights, struct rpc_client *client);
 bool flights_have_room(const struct flights *flights);
 void flights_add(struct flights *flights, struct rpc_client *client, struct rpc_pending *pending,
                  uint64_t offset, size_t count);
 /* The oldest; NULL if there is none. */
 struct flight *flights_oldest(struct flights *flights);
+/* The oldest was answered, and its bytes moved. */
+void flights_heard(struct flights *flights);
+/* Bytes went in vain. */
+void flights_narrow(struct flights *flights);
 /* Ends the oldest: its reply's bytes are gone. */
 void flights_end_oldest(struct flights *flights);
+/* All of them; the window stays as it is. */
 void flights_drop(struct flights *flights);
-
-void flights_widen(struct flights *flights);
-void flights_narrow(struct flights *flights);

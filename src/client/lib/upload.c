@@ -11,7 +11,8 @@
 enum {
     STALLS_MAX = 64,     /* rewinds in a row without a byte of progress */
     VANISHED_MAX = 3,    /* how often the server may have dropped the upload in the middle */
-    QUIET_MS = 20 * 1000 /* a slow pipe: say something to the server so often */
+    QUIET_MS = 20 * 1000, /* a slow pipe: say something to the server so often */
+    WINDOW_OF_PIPE = CONTENT_KEPT - FLIGHT_BYTES /* what went in vain can be read again */
 };
 
 /* ---- one call ---- */
@@ -186,10 +187,11 @@ static enum outcome take_reply(struct stream *stream, struct failure *why)
     enum outcome outcome = await_oldest(stream, &res, why);
     if (outcome != OUTCOME_OK)
         return outcome;
+    if (res.status == FS_OK)
+        flights_heard(&stream->flights);
     flights_end_oldest(&stream->flights);
     if (res.status == FS_OFFSET)
         return rewind_to_held(stream, why);
-    flights_widen(&stream->flights);
     if (upload->progress)
         upload->progress(upload->context, stream->held, content_size(upload->content));
     return OUTCOME_OK;
@@ -197,6 +199,7 @@ static enum outcome take_reply(struct stream *stream, struct failure *why)
 
 static enum outcome send_data(struct stream *stream, struct failure *why)
 {
+    flights_start(&stream->flights, stream->upload->session->client);
     for (;;) {
         enum outcome outcome = stop_check(&stream->upload->session->stop, why);
         if (outcome == OUTCOME_OK)
@@ -501,9 +504,10 @@ static enum outcome send_large(const struct upload *upload, struct fileshare_ent
     struct retry retry;
     retry_init(&retry);
     uint64_t best = 0;
+    flights_init(&stream.flights, WINDOW_NEAR,
+                 content_is_file(upload->content) ? WINDOW_MOST : WINDOW_OF_PIPE);
     recall(&stream);
     for (;;) {
-        flights_init(&stream.flights);
         stream.stalls = 0;
         enum outcome outcome = stream.broke ? look_again(&stream, why) : OUTCOME_OK;
         if (outcome == OUTCOME_OK)
@@ -514,6 +518,7 @@ static enum outcome send_large(const struct upload *upload, struct fileshare_ent
             unfinished_end(&stream.note, false);
             return OUTCOME_OK;
         }
+        flights_narrow(&stream.flights); /* what was under way went in vain */
         if (stop_is_asked(&upload->session->stop))
             outcome = stop_check(&upload->session->stop, why);
         if (stream.held > best) {

@@ -58,7 +58,7 @@ static void put(struct svc_req *request, SVCXPRT *transport)
 
 static void get(struct svc_req *request, SVCXPRT *transport)
 {
-    struct chunk chunk = {.source = {fill}, .work = rpc_call_context(rpc_call_of(request))};
+    struct chunk chunk = {.source = {.fill = fill}, .work = rpc_call_context(rpc_call_of(request))};
     fs_download_args arguments = {0};
     fs_download_res result = {0};
 

@@ -14,6 +14,9 @@
 /* A store that is in trouble is asked again for about ten seconds; then the batch is delivered once more. */
 enum { TRIES_MAX = 12, PAUSE_FIRST_MS = 10, PAUSE_LAST_MS = 2000 };
 
+/* With so many batches out it pays to wait a moment for more results: a commit and two wake-ups serve all. */
+enum { MANY_OUT = 32, MOMENT_NS = 1000000 };
+
 enum outcome reports_init(struct reports *reports, struct store *store, unsigned limit, int wake,
                           struct failure *why)
 {
@@ -21,7 +24,11 @@ enum outcome reports_init(struct reports *reports, struct store *store, unsigned
     reports->limit = limit;
     reports->wake = wake;
     pthread_mutex_init(&reports->lock, NULL);
-    pthread_cond_init(&reports->came, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&reports->came, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     reports->flights = calloc(limit, sizeof *reports->flights);
     reports->results = calloc(limit, sizeof *reports->results);
     if (!reports->flights || !reports->results)
@@ -79,7 +86,8 @@ void reports_take(void *context, const struct sender_result *result)
     struct reports *reports = context;
     scoped_lock(&reports->lock);
     reports->results[(reports->results_at + reports->results_count++) % reports->limit] = *result;
-    pthread_cond_signal(&reports->came);
+    if (reports->wanted > 0 && reports->results_count >= reports->wanted)
+        pthread_cond_signal(&reports->came);
 }
 
 /* ---- the store is told ---- */
@@ -119,7 +127,9 @@ static bool again(struct reports *reports, enum outcome outcome, uint32_t tries)
     return true;
 }
 
-void reports_retry(struct reports *reports, const struct id *mailbox, uint64_t token, uint32_t milliseconds)
+/* `patient`: a store in trouble is asked again for a while. */
+static enum outcome put_off(struct reports *reports, const struct id *mailbox, uint64_t token,
+                            uint32_t milliseconds, bool patient)
 {
     struct failure why;
     enum outcome outcome;
@@ -127,8 +137,14 @@ void reports_retry(struct reports *reports, const struct id *mailbox, uint64_t t
     atomic_fetch_add(&reports->retries, 1);
     do
         outcome = reports->store->acts->pending_retry(reports->store, mailbox, token, milliseconds, &why);
-    while (again(reports, outcome, tries++));
+    while (patient && again(reports, outcome, tries++));
     reports_complain(outcome, &why);
+    return outcome;
+}
+
+void reports_retry(struct reports *reports, const struct id *mailbox, uint64_t token, uint32_t milliseconds)
+{
+    (void)put_off(reports, mailbox, token, milliseconds, true);
 }
 
 static void count(struct reports *reports, const struct flight *flight, const struct sender_result *result)
@@ -140,74 +156,114 @@ static void count(struct reports *reports, const struct flight *flight, const st
     atomic_fetch_add(&reports->batches, 1);
 }
 
-static void acknowledge(struct reports *reports, const struct flight *flight,
-                        const struct sender_result *result)
+/* Results that are reported together, and the flights that they end. */
+struct bundle {
+    size_t count, done_count;
+    struct flight flights[REPORTS_AT_ONCE];
+    struct sender_result results[REPORTS_AT_ONCE];
+    struct store_done dones[REPORTS_AT_ONCE]; /* of those that were acknowledged */
+    bool acknowledged[REPORTS_AT_ONCE];
+};
+
+static void acknowledge(struct reports *reports, const struct bundle *bundle)
 {
     struct failure why;
     enum outcome outcome;
     uint32_t tries = 0;
-    count(reports, flight, result);
     FAULT_POINT("notice-answered");
     do
-        outcome = reports->store->acts->pending_done(reports->store, &flight->mailbox, flight->token,
-                                                     result->acknowledged, &why);
+        outcome = reports->store->acts->pending_done_many(reports->store, bundle->dones, bundle->done_count,
+                                                          &why);
     while (again(reports, outcome, tries++));
     reports_complain(outcome, &why);
     /* Whoever showed them acknowledges them again; the claim's lease would be a long time. */
-    if (outcome != OUTCOME_OK)
-        reports_retry(reports, &flight->mailbox, flight->token, reports_pause(reports, flight->attempts));
+    bool failed = outcome != OUTCOME_OK, patient = true;
+    for (size_t i = 0; failed && i < bundle->count; i++) {
+        const struct flight *flight = &bundle->flights[i];
+        if (bundle->acknowledged[i])
+            patient &= put_off(reports, &flight->mailbox, flight->token,
+                               reports_pause(reports, flight->attempts), patient) == OUTCOME_OK;
+    }
 }
 
-static void report(struct reports *reports, const struct flight *flight, const struct sender_result *result)
+/* What was not acknowledged is put off; what was stands in the bundle's dones. */
+static void report(struct reports *reports, struct bundle *bundle, size_t at)
 {
+    const struct flight *flight = &bundle->flights[at];
+    const struct sender_result *result = &bundle->results[at];
     atomic_fetch_add(&reports->dialback, result->route == SENDER_DIALBACK);
     atomic_fetch_add(&reports->reversed, result->route == SENDER_REVERSED);
-    if (result->outcome == OUTCOME_OK && result->acknowledged > flight->before)
-        acknowledge(reports, flight, result);
-    else if (result->outcome == OUTCOME_DENIED) /* nobody there wants this mailbox: an ATTACH will say so */
+    bundle->acknowledged[at] = result->outcome == OUTCOME_OK && result->acknowledged > flight->before;
+    if (bundle->acknowledged[at]) {
+        count(reports, flight, result);
+        bundle->dones[bundle->done_count++] = (struct store_done){.mailbox = flight->mailbox,
+                                                                  .token = flight->token,
+                                                                  .acknowledged = result->acknowledged};
+    } else if (result->outcome == OUTCOME_DENIED) /* nobody there wants this mailbox: an ATTACH will say so */
         reports_retry(reports, &flight->mailbox, flight->token, reports->retry_last_ms);
     else if (result->outcome != OUTCOME_STOPPED) /* a claim lapses by itself */
         reports_retry(reports, &flight->mailbox, flight->token, reports_pause(reports, flight->attempts));
 }
 
-/* The next result, and the flight that it ends. False: there is none, and no more will come. */
-static bool next_result(struct reports *reports, struct flight *flight, struct sender_result *result)
+/* The lock is held: until there is a result, or, where many are out, a moment longer. */
+static void wait_for_results(struct reports *reports)
 {
-    scoped_lock(&reports->lock);
+    reports->wanted = 1;
     while (reports->results_count == 0 && !reports->stopping)
         pthread_cond_wait(&reports->came, &reports->lock);
-    if (reports->results_count == 0)
-        return false;
-    *result = reports->results[reports->results_at];
-    reports->results_at = (reports->results_at + 1) % reports->limit;
-    reports->results_count--;
-    *flight = reports->flights[result->token];
-    end_flight(reports, (unsigned)result->token);
-    return true;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += MOMENT_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    reports->wanted = REPORTS_AT_ONCE;
+    while (reports->results_count < REPORTS_AT_ONCE && !reports->stopping &&
+           reports->flight_count - reports->results_count >= MANY_OUT)
+        if (pthread_cond_timedwait(&reports->came, &reports->lock, &until) != 0)
+            break;
+    reports->wanted = 0;
+}
+
+/* The next results, and the flights that they end. False: there are none, and no more will come. */
+static bool next_results(struct reports *reports, struct bundle *bundle)
+{
+    bundle->count = bundle->done_count = 0;
+    scoped_lock(&reports->lock);
+    wait_for_results(reports);
+    while (reports->results_count > 0 && bundle->count < REPORTS_AT_ONCE) {
+        const struct sender_result *result = &reports->results[reports->results_at];
+        bundle->results[bundle->count] = *result;
+        bundle->flights[bundle->count++] = reports->flights[result->token];
+        end_flight(reports, (unsigned)result->token);
+        reports->results_at = (reports->results_at + 1) % reports->limit;
+        reports->results_count--;
+    }
+    return bundle->count > 0;
 }
 
 static void *run(void *context)
 {
     struct reports *reports = context;
-    struct flight flight;
-    struct sender_result result;
-    while (next_result(reports, &flight, &result))
-        report(reports, &flight, &result);
+    struct bundle bundle;
+    while (next_results(reports, &bundle)) {
+        for (size_t i = 0; i < bundle.count; i++)
+            report(reports, &bundle, i);
+        if (bundle.done_count > 0)
+            acknowledge(reports, &bundle);
+    }
     return NULL;
 }
 
 enum outcome reports_start(struct reports *reports, struct failure *why)
 {
     sigset_t all, before;
-    int error = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
-    while (error == 0 && reports->thread_count < REPORTS_THREADS) {
-        error = pthread_create(&reports->threads[reports->thread_count], NULL, run, reports);
-        if (error == 0)
-            pthread_setname_np(reports->threads[reports->thread_count++], "reports");
-    }
+    int error = pthread_create(&reports->thread, NULL, run, reports);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    reports->started = error == 0;
+    if (reports->started)
+        pthread_setname_np(reports->thread, "reports");
     return error ? failure_system(why, OUTCOME_FAULT, error, "can't start a thread of the delivery")
                  : OUTCOME_OK;
 }
@@ -219,7 +275,8 @@ void reports_stop(struct reports *reports)
         reports->stopping = true;
         pthread_cond_broadcast(&reports->came);
     }
-    while (reports->thread_count > 0)
-        pthread_join(reports->threads[--reports->thread_count], NULL);
+    if (reports->started)
+        pthread_join(reports->thread, NULL);
+    reports->started = false;
     run(reports); /* never started: what was taken is reported all the same */
 }

@@ -5,9 +5,10 @@
  *     reports_init -> reports_start -> reports_begin -> (the sender) ->
  *         reports_take ... -> reports_stop -> reports_fini
  *
- * A report waits for the disk, so a few threads make them: the store puts acts
- * that come together into one transaction. There is room for every batch's
- * result, so that taking one never fails.
+ * A report waits for the disk, so a thread of its own makes them, many at once:
+ * all results that came while the last ones were reported, in one act of the store.
+ * Where many batches are out it waits a moment for more of them. There is room for
+ * every batch's result, so that taking one never fails.
  *
  * Threads: begin, drop, take, retry, is_full from any.
  */
@@ -21,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { REPORTS_THREADS = 4 };
+enum { REPORTS_AT_ONCE = 64 };
 
 /* A mailbox that was claimed and given to the sender. */
 struct flight {
@@ -37,12 +38,13 @@ struct reports {
     uint32_t retry_first_ms, retry_last_ms;
     int wake;       /* eventfd: told when there was no room, and is again; borrowed */
     unsigned limit; /* flights at once */
-    pthread_t threads[REPORTS_THREADS];
-    unsigned thread_count;
+    pthread_t thread;
+    bool started;
 
     pthread_mutex_t lock; /* guards what follows; taken alone */
-    pthread_cond_t came;
+    pthread_cond_t came;  /* as many results as are wanted */
     bool stopping;
+    unsigned wanted; /* 0: the thread is at work */
     struct flight *flights;
     unsigned first_free, flight_count;
     struct sender_result *results; /* a ring with room for every flight */

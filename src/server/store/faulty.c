@@ -258,6 +258,12 @@ static enum outcome faulty_pending_done(struct store *store, const struct id *ma
     return FAULTY(store, pending_done, mailbox, token, acknowledged);
 }
 
+static enum outcome faulty_pending_done_many(struct store *store, const struct store_done *dones, size_t count,
+                                             struct failure *why)
+{
+    return FAULTY(store, pending_done_many, dones, count);
+}
+
 static enum outcome faulty_pending_retry(struct store *store, const struct id *mailbox, uint64_t token,
                                          uint32_t milliseconds, struct failure *why)
 {
@@ -319,6 +325,7 @@ static const struct store_acts faulty_acts = {
     .fan_out = faulty_fan_out,
     .pending_claim = faulty_pending_claim,
     .pending_done = faulty_pending_done,
+    .pending_done_many = faulty_pending_done_many,
     .pending_retry = faulty_pending_retry,
     .event_fd = faulty_event_fd,
     .sweep = faulty_sweep,

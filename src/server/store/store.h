@@ -212,6 +212,12 @@ struct store_claim {
     uint8_t route[STORE_ROUTE_SIZE];
 };
 
+/* What became of a claim: as with pending_done. */
+struct store_done {
+    struct id mailbox;
+    uint64_t token, acknowledged;
+};
+
 struct store_mailbox {
     uint64_t waiting; /* events not yet acknowledged */
     uint64_t newest;  /* number of the newest of them, or 0 */
@@ -440,6 +446,12 @@ struct store_acts {
     /* Events up to `acknowledged` are done; the rest is due at once. OK if the claim has lapsed. */
     enum outcome (*pending_done)(struct store *store, const struct id *mailbox, uint64_t token,
                                  uint64_t acknowledged, struct failure *why) must_check;
+    /*
+     * The same for many mailboxes, each by itself, in one commit where that costs less. OK: all are done.
+     * Any other answer: some may be; to repeat it with all of them does no harm.
+     */
+    enum outcome (*pending_done_many)(struct store *store, const struct store_done *dones, size_t count,
+                                      struct failure *why) must_check;
     /* Try again in `milliseconds`. */
     enum outcome (*pending_retry)(struct store *store, const struct id *mailbox, uint64_t token,
                                   uint32_t milliseconds, struct failure *why) must_check;

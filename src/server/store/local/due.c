@@ -12,7 +12,7 @@ struct due_item {
     bool claimed;
     uint64_t token;
     uint32_t attempts;
-    uint64_t pokes;
+    uint64_t pokes, pokes_claimed; /* so far; when it was claimed */
 };
 
 void due_init(struct due *due)
@@ -136,6 +136,7 @@ bool due_take(struct due *due, int64_t now, int64_t lease_until, struct due_clai
         item->attempts++; /* its lease is over: that was in vain */
     item->claimed = true;
     item->token = ++due->tokens;
+    item->pokes_claimed = item->pokes;
     *out = (struct due_claim){item->mailbox, item->token, item->attempts, item->pokes};
     move_to(due, item, lease_until);
     return true;
@@ -161,15 +162,20 @@ void due_drop(struct due *due, const struct due_claim *claim, int64_t now)
     move_to(due, item, now);
 }
 
-void due_done(struct due *due, int64_t mailbox, uint64_t token, int64_t now)
+bool due_done(struct due *due, int64_t mailbox, uint64_t token, bool empty, int64_t now)
 {
     scoped_lock(&due->mutex);
     struct due_item *item = find_claimed(due, mailbox, token);
     if (!item)
-        return;
+        return false;
+    if (empty && item->pokes == item->pokes_claimed) {
+        take_out(due, item);
+        return false;
+    }
     item->claimed = false;
     item->attempts = 0;
     move_to(due, item, now);
+    return true;
 }
 
 void due_retry(struct due *due, int64_t mailbox, uint64_t token, int64_t at)

@@ -47,8 +47,11 @@ void due_poke(struct due *due, int64_t mailbox, int64_t now, bool afresh);
 bool due_take(struct due *due, int64_t now, int64_t lease_until, struct due_claim *out, int64_t *next);
 /* Nothing waited: it goes, unless it was poked meanwhile. */
 void due_drop(struct due *due, const struct due_claim *claim, int64_t now);
-/* These two do nothing if the token is not the current claim's. */
-void due_done(struct due *due, int64_t mailbox, uint64_t token, int64_t now);
+/*
+ * These two do nothing if the token is not the current claim's. `empty`: nothing is left in it, so it goes,
+ * unless it was poked since it was claimed. due_done: whether it is due now.
+ */
+bool due_done(struct due *due, int64_t mailbox, uint64_t token, bool empty, int64_t now);
 void due_retry(struct due *due, int64_t mailbox, uint64_t token, int64_t at);
 void due_forget(struct due *due, int64_t mailbox);
 /* Whether it lacks something; asking makes it complete, so fill it then. */

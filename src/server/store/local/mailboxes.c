@@ -125,7 +125,7 @@ static enum outcome told_before_dropped(struct database *db, int64_t row, uint64
 }
 
 enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64_t row, uint64_t number,
-                                 struct failure *why)
+                                 uint64_t *left, struct failure *why)
 {
     {
         scoped_query struct query q = query_on(db, "DELETE FROM event WHERE mailbox = ? AND number <= ?");
@@ -135,8 +135,21 @@ enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64
         if (outcome != OUTCOME_OK)
             return outcome;
     }
-    enum outcome outcome = told_before_dropped(db, row, number, why);
-    return outcome == OUTCOME_OK ? touch(local, db, row, why) : outcome;
+    int64_t touched = INT64_MAX;
+    {
+        scoped_query struct query q = query_on(db, "SELECT events, touched FROM mailbox WHERE id = ?");
+        bind_int(&q, row);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK && outcome != OUTCOME_ABSENT)
+            return outcome;
+        *left = outcome == OUTCOME_OK ? (uint64_t)column_int(&q) : 0;
+        if (outcome == OUTCOME_OK)
+            touched = column_int(&q);
+    }
+    enum outcome outcome = *left > 0 ? told_before_dropped(db, row, number, why) : OUTCOME_OK;
+    if (outcome == OUTCOME_OK && touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
+        outcome = touch(local, db, row, why);
+    return outcome;
 }
 
 enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since, struct store_event *events,
@@ -263,7 +276,8 @@ static enum outcome acknowledge_run(struct local *local, struct database *db, vo
                                     struct failure *why)
 {
     const struct acknowledging *acknowledging = argument;
-    return mailbox_acknowledge(local, db, acknowledging->row, acknowledging->number, why);
+    uint64_t left;
+    return mailbox_acknowledge(local, db, acknowledging->row, acknowledging->number, &left, why);
 }
 
 /* Whether events up to `since` are still here, or the mailbox was not touched for long. */

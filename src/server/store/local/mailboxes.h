@@ -11,7 +11,7 @@
 
 struct local;
 
-/* One that is only read is touched this often: it may have been used so much later than its row says. */
+/* One whose events are only taken is touched this often: it may have been used so much later than its row says. */
 #define MAILBOX_TOUCH_EVERY (3600 * (int64_t)CLOCK_SECOND)
 
 struct mailbox {
@@ -27,9 +27,9 @@ must_check enum outcome mailbox_make(struct local *local, struct database *db, c
                                      const char *principal, struct mailbox *out, struct failure *why);
 /* In a transaction: it, its interests and events are gone. */
 must_check enum outcome mailbox_end(struct database *db, int64_t row, struct failure *why);
-/* In a transaction: events up to `number` were received. */
+/* In a transaction: events up to `number` were received; *left are in it still. */
 must_check enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64_t row,
-                                            uint64_t number, struct failure *why);
+                                            uint64_t number, uint64_t *left, struct failure *why);
 /* Events after `since`, oldest first. */
 must_check enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since,
                                      struct store_event *events, size_t capacity, size_t *count, bool *more,

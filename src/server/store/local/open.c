@@ -300,6 +300,7 @@ static const struct store_acts local_acts = {
     .fan_out = local_fan_out,
     .pending_claim = local_pending_claim,
     .pending_done = local_pending_done,
+    .pending_done_many = local_pending_done_many,
     .pending_retry = local_pending_retry,
     .sweep = local_sweep,
     .health = local_health,

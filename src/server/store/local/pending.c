@@ -75,35 +75,72 @@ enum outcome local_pending_claim(struct store *store, unsigned lease_seconds, st
     }
 }
 
+enum { DONES_AT_ONCE = 64 }; /* in one act: others get their turn */
+
 struct finishing {
-    const struct id *secret;
-    uint64_t acknowledged;
-    int64_t row; /* 0: the mailbox is gone */
+    const struct store_done *dones;
+    size_t count;
+    struct finished {
+        int64_t row; /* 0: the mailbox is gone */
+        uint64_t left;
+    } of[DONES_AT_ONCE];
 };
+
+static enum outcome done_one(struct local *local, struct database *db, const struct store_done *done,
+                             struct finished *out, struct failure *why)
+{
+    struct mailbox mailbox;
+    enum outcome outcome = mailbox_find(db, &done->mailbox, &mailbox, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    out->row = mailbox.row;
+    return mailbox_acknowledge(local, db, mailbox.row, done->acknowledged, &out->left, why);
+}
 
 static enum outcome done_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     struct finishing *finishing = argument;
-    struct mailbox mailbox;
-    enum outcome outcome = mailbox_find(db, finishing->secret, &mailbox, why);
+    enum outcome outcome = OUTCOME_OK;
+    for (size_t i = 0; i < finishing->count && outcome == OUTCOME_OK; i++)
+        outcome = done_one(local, db, &finishing->dones[i], &finishing->of[i], why);
+    return outcome;
+}
+
+static enum outcome done_some(struct local *local, const struct store_done *dones, size_t count,
+                              struct failure *why)
+{
+    struct finishing finishing = {.dones = dones, .count = count};
+    enum outcome outcome = writer_do(&local->writer, done_run, &finishing, why);
+    FAULT_POINT("notice-acknowledged");
     if (outcome != OUTCOME_OK)
-        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-    finishing->row = mailbox.row;
-    return mailbox_acknowledge(local, db, mailbox.row, finishing->acknowledged, why);
+        return outcome;
+    int64_t now = clock_elapsed(local->clock);
+    bool due = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct finished *of = &finishing.of[i];
+        if (of->row != 0)
+            due |= due_done(&local->due, of->row, dones[i].token, of->left == 0, now);
+    }
+    if (due)
+        local_wake(local);
+    return OUTCOME_OK;
+}
+
+enum outcome local_pending_done_many(struct store *store, const struct store_done *dones, size_t count,
+                                     struct failure *why)
+{
+    struct local *local = local_of(store);
+    enum outcome outcome = OUTCOME_OK;
+    for (size_t at = 0; at < count && outcome == OUTCOME_OK; at += DONES_AT_ONCE)
+        outcome = done_some(local, dones + at, count - at < DONES_AT_ONCE ? count - at : DONES_AT_ONCE, why);
+    return outcome;
 }
 
 enum outcome local_pending_done(struct store *store, const struct id *secret, uint64_t token,
                                 uint64_t acknowledged, struct failure *why)
 {
-    struct local *local = local_of(store);
-    struct finishing finishing = {.secret = secret, .acknowledged = acknowledged};
-    enum outcome outcome = writer_do(&local->writer, done_run, &finishing, why);
-    FAULT_POINT("notice-acknowledged");
-    if (outcome != OUTCOME_OK || finishing.row == 0)
-        return outcome;
-    due_done(&local->due, finishing.row, token, clock_elapsed(local->clock));
-    local_wake(local);
-    return OUTCOME_OK;
+    const struct store_done done = {.mailbox = *secret, .token = token, .acknowledged = acknowledged};
+    return local_pending_done_many(store, &done, 1, why);
 }
 
 enum outcome local_pending_retry(struct store *store, const struct id *secret, uint64_t token,

@@ -17,5 +17,7 @@ enum outcome local_pending_claim(struct store *store, unsigned lease_seconds, st
                                  struct failure *why) must_check;
 enum outcome local_pending_done(struct store *store, const struct id *mailbox, uint64_t token,
                                 uint64_t acknowledged, struct failure *why) must_check;
+enum outcome local_pending_done_many(struct store *store, const struct store_done *dones, size_t count,
+                                     struct failure *why) must_check;
 enum outcome local_pending_retry(struct store *store, const struct id *mailbox, uint64_t token,
                                  uint32_t milliseconds, struct failure *why) must_check;

@@ -148,17 +148,94 @@ static void notices_outlive_a_restart(void **state)
     wait_for(s, &box, "f", true);
     route(s, &box, "here", NULL);
     arrive(s, "f");
-    assert_ok(replace(s, &bob, "f", "not yet told", NULL)); /* no fan_out */
+    assert_ok(replace(s, &bob, "f", "not yet told",
+                      NULL)); /* no fan_out: the publish may have told some, and need not */
     subject_restart(s);
     assert_ok(claim(s, &c, found, 8, NULL));
-    assert_int_equal(c.count, 1);
     fan_out(s);
-    uint64_t before = c.newest;
+    uint64_t before = found[0].number;
     done(s, &c, before);
     assert_ok(claim(s, &c, found, 8, NULL));
     assert_int_equal(c.count, 1);
     assert_true(found[0].number > before);
     assert_int_equal(found[0].entry.size, strlen("not yet told"));
+}
+
+/* However many a publish tells by itself: each is told once, across a restart as well. */
+static void many_wait_for_one(void **state)
+{
+    enum { WAITING = 100 };
+    struct subject *s = *state;
+    struct id boxes[WAITING];
+    bool told[WAITING] = {false};
+    struct store_claim c;
+    struct store_event found[8];
+    for (int i = 0; i < WAITING; i++) {
+        boxes[i] = id_random();
+        wait_for(s, &boxes[i], "f", true);
+        route(s, &boxes[i], "here", NULL);
+    }
+    assert_ok(replace(s, &bob, "f", "first", NULL));
+    subject_restart(s);
+    fan_out(s);
+    for (int n = 0; n < WAITING; n++) {
+        int i = 0;
+        assert_ok(claim(s, &c, found, 8, NULL));
+        while (i < WAITING && !id_equal(&c.mailbox, &boxes[i]))
+            i++;
+        assert_true(i < WAITING && !told[i]);
+        told[i] = true;
+        assert_int_equal(c.count, 1);
+        assert_int_equal(c.newest, found[0].number);
+        assert_int_equal(c.route_size, 4);
+        assert_string_equal(found[0].entry.name, "f");
+        assert_string_equal(found[0].pattern, "f");
+        assert_int_equal(found[0].entry.size, strlen("first"));
+        done(s, &c, c.newest);
+    }
+    assert_outcome(claim(s, &c, found, 8, NULL), OUTCOME_ABSENT);
+}
+
+/* What is known in memory of a mailbox's only event does not outlive what changes it. */
+static void changed_before_claimed(void **state)
+{
+    struct subject *s = *state;
+    struct id box = id_random();
+    struct store_claim c;
+    struct store_event found[8];
+    size_t count;
+    bool more;
+    wait_for(s, &box, "f", true);
+    route(s, &box, "here", NULL);
+    arrive(s, "f");
+    route(s, &box, "there", NULL);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.route_size, 5);
+    assert_memory_equal(c.route, "there", 5);
+    done(s, &c, c.newest);
+    /* a second one, before the first is claimed */
+    arrive(s, "f");
+    arrive(s, "f");
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 2);
+    assert_true(found[0].number < found[1].number);
+    assert_int_equal(c.newest, found[1].number);
+    done(s, &c, found[0].number);
+    assert_ok(claim(s, &c, found, 8, NULL));
+    assert_int_equal(c.count, 1);
+    done(s, &c, c.newest);
+    /* one that was taken by asking is not brought as well */
+    arrive(s, "f");
+    assert_ok(CERTAIN(s->acts->mailbox_events(s->store, &box, 0, found, 8, &count, &more, &store_why)));
+    assert_int_equal(count, 1);
+    uint64_t last = found[0].number;
+    assert_ok(CERTAIN(s->acts->mailbox_events(s->store, &box, last, found, 8, &count, &more, &store_why)));
+    assert_int_equal(count, 0);
+    assert_outcome(claim(s, &c, found, 8, NULL), OUTCOME_ABSENT);
+    /* a mailbox without a route is nobody's */
+    arrive(s, "f");
+    route(s, &box, "", NULL);
+    assert_outcome(claim(s, &c, found, 8, NULL), OUTCOME_ABSENT);
 }
 
 static void forgotten_mailbox(void **state)
@@ -295,6 +372,8 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(claimed_and_done),
     SUBJECT_TEST(tried_again_later),
     SUBJECT_TEST(notices_outlive_a_restart),
+    SUBJECT_TEST(many_wait_for_one),
+    SUBJECT_TEST(changed_before_claimed),
     SUBJECT_TEST(forgotten_mailbox),
     SUBJECT_TEST(overflow),
     SUBJECT_TEST(told_while_dropped),

@@ -6,7 +6,7 @@
  *
  * One thread of its own takes due mailboxes from the store (pending_claim) as
  * its event_fd or the time tells, and gives them to the sender; another
-* reports what became of them (pending_done, pending_retry with back-off). A
+ * reports what became of them (pending_done, pending_retry with back-off). A
  * mailbox's route is kept in the store too, so that it is dialled again after a
  * restart.
  *

@@ -20,7 +20,8 @@
  * is answered INVALID.
  *
  * Arrival = a name gets a new version: by publish or rename. It makes one outbox
- * row in the same act; fan_out turns it into notices for those who wait.
+ * row in the same act; fan_out turns it into notices for those who wait (a publish
+ * may have done so already, for some of them or all).
  *
  * Ownership. Strings and bytes that go in are only used during the call. Structs
  * that come out are plain values; arrays are the caller's to provide, with their

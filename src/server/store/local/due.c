@@ -1,8 +1,10 @@
 #include "server/store/local/due.h"
 
 #include "base/scoped.h"
+#include "server/store/local/packing.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct due_item {
     struct list bucket;
@@ -13,7 +15,56 @@ struct due_item {
     uint64_t token;
     uint32_t attempts;
     uint64_t pokes, pokes_claimed; /* so far; when it was claimed */
+    struct due_news *news;
 };
+
+/* ---- news ---- */
+
+struct due_news {
+    struct id secret;
+    uint64_t number;
+    size_t route_size, size;
+    uint8_t bytes[]; /* the route, the event */
+};
+
+struct due_news *due_news_new(const struct id *secret, const void *route, size_t route_size,
+                              const struct store_event *event)
+{
+    scoped_pack struct pack packed = {0};
+    pack_event(&packed, event);
+    struct due_news *news = packed.failed ? NULL : malloc(sizeof *news + route_size + packed.count);
+    if (!news)
+        return NULL;
+    *news = (struct due_news){.secret = *secret,
+                              .number = event->number,
+                              .route_size = route_size,
+                              .size = packed.count};
+    memcpy(news->bytes, route, route_size);
+    memcpy(news->bytes + route_size, packed.bytes, packed.count);
+    return news;
+}
+
+bool due_news_read(const struct due_news *news, struct store_claim *claim, struct store_event *event)
+{
+    struct unpacking from = {.bytes = news->bytes + news->route_size, .left = news->size};
+    unpack_event(&from, event);
+    if (!unpacked_whole(&from) || news->route_size > sizeof claim->route)
+        return false;
+    claim->mailbox = news->secret;
+    claim->newest = news->number;
+    claim->count = 1;
+    claim->route_size = news->route_size;
+    memcpy(claim->route, news->bytes, news->route_size);
+    return true;
+}
+
+void *due_news_free(struct due_news *news)
+{
+    free(news);
+    return NULL;
+}
+
+/* ---- the table ---- */
 
 void due_init(struct due *due)
 {
@@ -25,8 +76,10 @@ void due_init(struct due *due)
 
 void due_fini(struct due *due)
 {
-    for (size_t i = 0; i < due->count; i++)
+    for (size_t i = 0; i < due->count; i++) {
+        due_news_free(due->heap[i]->news);
         free(due->heap[i]);
+    }
     free(due->heap);
     pthread_mutex_destroy(&due->mutex);
 }
@@ -95,6 +148,19 @@ static struct due_item *add(struct due *due, int64_t mailbox, int64_t at)
     return item;
 }
 
+/* Takes them; those that were there are gone. */
+static void set_news(struct due *due, struct due_item *item, struct due_news *news)
+{
+    if (item->news)
+        due->news--;
+    due_news_free(item->news);
+    if (news && due->news >= DUE_NEWS_MAX)
+        news = due_news_free(news);
+    item->news = news;
+    if (news)
+        due->news++;
+}
+
 static void take_out(struct due *due, struct due_item *item)
 {
     struct due_item *last = due->heap[--due->count];
@@ -103,14 +169,15 @@ static void take_out(struct due *due, struct due_item *item)
         sift(due, last);
     }
     list_remove(&item->bucket);
+    set_news(due, item, NULL);
     free(item);
 }
 
 /* ---- acts ---- */
 
-void due_poke(struct due *due, int64_t mailbox, int64_t now, bool afresh)
+/* With the lock. */
+static void poke(struct due *due, int64_t mailbox, int64_t now, bool afresh, struct due_news *news)
 {
-    scoped_lock(&due->mutex);
     struct due_item *item = find(due, mailbox);
     if (!item) {
         item = add(due, mailbox, now);
@@ -120,8 +187,38 @@ void due_poke(struct due *due, int64_t mailbox, int64_t now, bool afresh)
         item->attempts = 0;
         move_to(due, item, now);
     }
+    if (!item) {
+        due_news_free(news);
+        return;
+    }
+    item->pokes++;
+    set_news(due, item, news);
+}
+
+void due_poke(struct due *due, int64_t mailbox, int64_t now, bool afresh)
+{
+    scoped_lock(&due->mutex);
+    poke(due, mailbox, now, afresh, NULL);
+}
+
+void due_tell(struct due *due, int64_t mailbox, int64_t now, struct due_news *news)
+{
+    scoped_lock(&due->mutex);
+    poke(due, mailbox, now, false, news);
+}
+
+void due_unlearn(struct due *due, int64_t mailbox)
+{
+    scoped_lock(&due->mutex);
+    struct due_item *item = find(due, mailbox);
     if (item)
-        item->pokes++;
+        set_news(due, item, NULL);
+}
+
+void due_miss(struct due *due)
+{
+    scoped_lock(&due->mutex);
+    due->incomplete = true;
 }
 
 bool due_take(struct due *due, int64_t now, int64_t lease_until, struct due_claim *out, int64_t *next)
@@ -137,7 +234,10 @@ bool due_take(struct due *due, int64_t now, int64_t lease_until, struct due_clai
     item->claimed = true;
     item->token = ++due->tokens;
     item->pokes_claimed = item->pokes;
-    *out = (struct due_claim){item->mailbox, item->token, item->attempts, item->pokes};
+    *out = (struct due_claim){item->mailbox, item->token, item->attempts, item->pokes, item->news};
+    if (item->news)
+        due->news--;
+    item->news = NULL;
     move_to(due, item, lease_until);
     return true;
 }

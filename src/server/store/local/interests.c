@@ -25,13 +25,13 @@ static enum outcome waiter_find(struct database *db, int64_t mailbox, const stru
 
 /* What is pending for it is told; if its time is over it is expired, and that is told. */
 static enum outcome bring_up_to_date(struct local *local, struct database *db, struct waiter *waiter,
-                                     struct noticed *noticed, struct failure *why)
+                                     struct failure *why)
 {
     if (waiter->state != STORE_WAITING)
         return OUTCOME_OK;
-    enum outcome outcome = notices_settle(local, db, waiter, noticed, why);
+    enum outcome outcome = notices_settle(local, db, waiter, why);
     if (outcome == OUTCOME_OK && waiter->state == STORE_WAITING && waiter->ends <= timeline_now(&local->time))
-        outcome = notices_expire(local, db, waiter, noticed, why);
+        outcome = notices_expire(local, db, waiter, why);
     return outcome;
 }
 
@@ -43,7 +43,6 @@ struct renewing {
     uint32_t seconds;
     uint32_t left;
     enum outcome answer; /* EXPIRED and CHANGED are committed: the interest may just have become so */
-    struct noticed noticed;
 };
 
 static enum outcome renew_waiting(struct local *local, struct database *db, struct renewing *renewing,
@@ -83,7 +82,7 @@ static enum outcome renew_run(struct local *local, struct database *db, void *ar
     if (outcome == OUTCOME_ABSENT)
         return failure_set(why, OUTCOME_ABSENT, "there is no such interest");
     if (outcome == OUTCOME_OK)
-        outcome = bring_up_to_date(local, db, &waiter, &renewing->noticed, why);
+        outcome = bring_up_to_date(local, db, &waiter, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (waiter.state == STORE_WAITING)
@@ -113,7 +112,6 @@ enum outcome local_interest_renew(struct store *store, const struct store_caller
     FAULT_POINT("renew-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
-    noticed_tell(local, &renewing.noticed);
     if (renewing.answer == OUTCOME_OK)
         *seconds_left = renewing.left;
     return renewing.answer;
@@ -127,7 +125,6 @@ struct dropping {
     struct store_cancelled *rows;
     size_t capacity, count;
     bool more;
-    struct noticed noticed;
 };
 
 static enum outcome drop_unpack(struct dropping *dropping, const struct pack *body, struct failure *why)
@@ -178,7 +175,7 @@ static enum outcome met_event(struct database *db, const struct waiter *waiter, 
 static enum outcome drop_one(struct local *local, struct database *db, struct dropping *dropping,
                              struct waiter *waiter, struct failure *why)
 {
-    enum outcome outcome = bring_up_to_date(local, db, waiter, &dropping->noticed, why);
+    enum outcome outcome = bring_up_to_date(local, db, waiter, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     struct store_cancelled *row = &dropping->rows[dropping->count++];
@@ -284,7 +281,6 @@ enum outcome local_interest_drop(struct store *store, const struct store_caller 
     FAULT_POINT("cancel-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
-    noticed_tell(local, &dropping.noticed);
     *count = dropping.count;
     *more = dropping.more;
     return OUTCOME_OK;

@@ -16,6 +16,7 @@
 
 #include "server/store/local/blobs.h"
 #include "server/store/local/due.h"
+#include "server/store/local/notices.h"
 #include "server/store/local/readers.h"
 #include "server/store/local/reads.h"
 #include "server/store/local/sweep.h"
@@ -42,7 +43,8 @@ struct local {
     struct readers readers;
     struct due due;
     struct sweeping sweeping;
-    struct waiters waiters; /* the writer's thread's */
+    struct waiters waiters; /* the writer's thread's, as is: */
+    struct noticed noticed;
     _Atomic uint64_t events_dropped; /* since it was opened; a try that was undone counts as well */
     struct writer writer;
 };

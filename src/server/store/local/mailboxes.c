@@ -230,6 +230,8 @@ enum outcome local_mailbox_route(struct store *store, const struct store_caller 
     if (size > 0 && routing.row != 0) {
         due_poke(&local->due, routing.row, clock_elapsed(local->clock), true);
         local_wake(local);
+    } else if (routing.row != 0) {
+        due_unlearn(&local->due, routing.row); /* the route that stands there is no more */
     }
     *out = routing.state;
     return OUTCOME_OK;
@@ -318,6 +320,7 @@ enum outcome local_mailbox_events(struct store *store, const struct id *secret, 
         enum outcome outcome = writer_do(&local->writer, acknowledge_run, &acknowledging, why);
         if (outcome != OUTCOME_OK)
             return outcome;
+        due_unlearn(&local->due, mailbox.row);
     }
     scoped_reader struct reader reader = {0};
     enum outcome outcome = readers_take(&local->readers, &reader, why);

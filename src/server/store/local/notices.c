@@ -4,10 +4,11 @@
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOKS_AT_PUBLISH = 64, LOOKS_IN_STEP = 8192 };
+enum { LOOKS_AT_PUBLISH = 64, LOOKS_IN_STEP = 8192, EVENTS_AT_PUBLISH = 32, EVENTS_IN_STEP = 512 };
 
 void event_take(struct query *query, struct store_event *out)
 {
@@ -20,22 +21,54 @@ void event_take(struct query *query, struct store_event *out)
     entry_take(query, &out->entry);
 }
 
-void noticed_tell(struct local *local, const struct noticed *noticed)
+/* ---- who got something ---- */
+
+void noticed_tell(struct local *local, bool committed)
 {
+    struct noticed *noticed = &local->noticed;
     int64_t now = clock_elapsed(local->clock);
-    for (size_t i = 0; i < noticed->count; i++)
-        due_poke(&local->due, noticed->mailboxes[i], now, false);
+    for (size_t i = 0; i < noticed->count; i++) {
+        struct notice *notice = &noticed->of[i];
+        if (!committed)
+            notice->news = due_news_free(notice->news);
+        due_tell(&local->due, notice->mailbox, now, notice->news);
+    }
+    if (noticed->incomplete)
+        due_miss(&local->due);
     if (noticed->count > 0)
         local_wake(local);
+    noticed->count = 0;
+    noticed->incomplete = false;
 }
 
-static void noticed_add(struct noticed *noticed, int64_t mailbox)
+void noticed_undo(struct noticed *noticed, size_t count)
 {
-    for (size_t i = noticed->count; i > 0 && noticed->count - i < 16; i--)
-        if (noticed->mailboxes[i - 1] == mailbox)
+    while (noticed->count > count)
+        due_news_free(noticed->of[--noticed->count].news);
+}
+
+void noticed_fini(struct noticed *noticed)
+{
+    noticed_undo(noticed, 0);
+    free(noticed->of);
+    *noticed = (struct noticed){.of = NULL};
+}
+
+/* Takes the news. */
+static void noticed_add(struct noticed *noticed, int64_t mailbox, struct due_news *news)
+{
+    if (noticed->count == noticed->room) {
+        size_t room = noticed->room * 2 + 64;
+        struct notice *larger = realloc(noticed->of, room * sizeof *larger);
+        if (!larger) {
+            noticed->incomplete = true;
+            due_news_free(news);
             return;
-    if (noticed->count < NOTICE_BATCH)
-        noticed->mailboxes[noticed->count++] = mailbox;
+        }
+        noticed->of = larger;
+        noticed->room = room;
+    }
+    noticed->of[noticed->count++] = (struct notice){mailbox, news};
 }
 
 /* ---- one event ---- */
@@ -117,54 +150,90 @@ enum outcome notices_age(struct local *local, struct database *db, int64_t mailb
     return outcome;
 }
 
+/* A mailbox that is to get an event. */
+struct addressee {
+    int64_t number; /* the event's */
+    int64_t events; /* that it has, without this one */
+    struct id secret;
+    size_t route_size;
+    uint8_t route[STORE_ROUTE_SIZE];
+};
+
 /* The mailbox's next number; the oldest event goes if there is no room for one more. */
-static enum outcome next_number(struct local *local, struct database *db, int64_t mailbox, int64_t *number,
-                                struct failure *why)
+static enum outcome next_number(struct local *local, struct database *db, int64_t mailbox,
+                                struct addressee *out, struct failure *why)
 {
-    int64_t events = 0;
     {
-        scoped_query struct query q = query_on(
-            db, "UPDATE mailbox SET number = max(number, ?) + 1 WHERE id = ? RETURNING number, events");
+        scoped_query struct query q = query_on(db, "UPDATE mailbox SET number = max(number, ?) + 1 WHERE id "
+                                                   "= ? RETURNING number, events, secret, route");
         bind_int(&q, local->numbers_above);
         bind_int(&q, mailbox);
         enum outcome outcome = query_row(&q, why);
         if (outcome == OUTCOME_OK) {
-            *number = column_int(&q);
-            events = column_int(&q);
+            out->number = column_int(&q);
+            out->events = column_int(&q);
+            out->secret = column_id(&q);
+            const void *route = column_blob(&q, &out->route_size);
+            if (out->route_size > sizeof out->route)
+                out->route_size = 0;
+            if (out->route_size > 0)
+                memcpy(out->route, route, out->route_size);
             outcome = query_run(&q, why);
         }
         if (outcome != OUTCOME_OK)
             return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "a mailbox is missing")
                                              : outcome;
     }
-    if (events < (int64_t)local->limits.events_per_mailbox)
+    if (out->events < (int64_t)local->limits.events_per_mailbox)
         return OUTCOME_OK;
     uint64_t dropped = 0;
     return notices_age(local, db, mailbox, INT64_MAX, 2, &dropped, why);
 }
 
-/* `arrival` 0: the interest ran out. */
-static enum outcome put_event(struct local *local, struct database *db, struct waiter *waiter,
-                              int64_t arrival, int64_t happened, struct noticed *noticed, struct failure *why)
+/* The event as it will be claimed, if it is all that the mailbox has. NULL: it is to be looked up. */
+static struct due_news *news_of(const struct addressee *to, const struct waiter *waiter,
+                                const struct store_entry *entry)
 {
-    int64_t number = 0;
-    enum outcome outcome = next_number(local, db, waiter->mailbox, &number, why);
+    if (to->events > 0 || to->route_size == 0)
+        return NULL;
+    struct store_event event = {
+        .number = (uint64_t)to->number,
+        .kind = STORE_ARRIVED,
+        .interest = waiter->interest,
+        .happened = entry->arrival,
+        .entry = *entry,
+    };
+    memcpy(event.pattern, waiter->pattern, sizeof event.pattern);
+    return due_news_new(&to->secret, to->route, to->route_size, &event);
+}
+
+/* What an event tells of. `id` 0: the interest ran out. */
+struct arrival {
+    int64_t id, happened;
+    const struct store_entry *entry;
+};
+
+static enum outcome put_event(struct local *local, struct database *db, struct waiter *waiter,
+                              const struct arrival *arrival, struct failure *why)
+{
+    struct addressee to = {.number = 0};
+    enum outcome outcome = next_number(local, db, waiter->mailbox, &to, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    waiter->event = (uint64_t)number;
-    noticed_add(noticed, waiter->mailbox);
+    waiter->event = (uint64_t)to.number;
+    noticed_add(&local->noticed, waiter->mailbox, arrival->id ? news_of(&to, waiter, arrival->entry) : NULL);
     scoped_query struct query q = query_on(
         db, "INSERT INTO event (mailbox, number, kind, interest, pattern, happened, stored, arrival)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
     bind_int(&q, waiter->mailbox);
-    bind_int(&q, number);
-    bind_int(&q, arrival ? STORE_ARRIVED : STORE_EXPIRED);
+    bind_int(&q, to.number);
+    bind_int(&q, arrival->id ? STORE_ARRIVED : STORE_EXPIRED);
     bind_id(&q, &waiter->interest);
     bind_text(&q, waiter->pattern);
-    bind_int(&q, happened);
+    bind_int(&q, arrival->happened);
     bind_int(&q, timeline_now(&local->time));
-    if (arrival)
-        bind_int(&q, arrival);
+    if (arrival->id)
+        bind_int(&q, arrival->id);
     return query_run(&q, why);
 }
 
@@ -188,13 +257,13 @@ static void waiter_over(struct local *local, struct waiter *waiter, enum store_i
     waiter->ends = timeline_now(&local->time) + timeline_seconds(STORE_ANSWER_SECONDS);
 }
 
-static enum outcome deliver(struct local *local, struct database *db, struct waiter *waiter, int64_t arrival,
-                            int64_t happened, struct noticed *noticed, struct failure *why)
+static enum outcome deliver(struct local *local, struct database *db, struct waiter *waiter,
+                            const struct arrival *arrival, struct failure *why)
 {
-    enum outcome outcome = put_event(local, db, waiter, arrival, happened, noticed, why);
+    enum outcome outcome = put_event(local, db, waiter, arrival, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    waiter->seen = arrival;
+    waiter->seen = arrival->id;
     waiter->arrivals++;
     if (!waiter->every)
         waiter_over(local, waiter, STORE_MET);
@@ -202,11 +271,12 @@ static enum outcome deliver(struct local *local, struct database *db, struct wai
 }
 
 enum outcome notices_expire(struct local *local, struct database *db, struct waiter *waiter,
-                            struct noticed *noticed, struct failure *why)
+                            struct failure *why)
 {
+    const struct arrival none = {.id = 0, .happened = clock_wall(local->clock)};
     enum outcome outcome = OUTCOME_OK;
     if (waiter->arrivals == 0)
-        outcome = put_event(local, db, waiter, 0, clock_wall(local->clock), noticed, why);
+        outcome = put_event(local, db, waiter, &none, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     waiter_over(local, waiter, STORE_OVER);
@@ -215,50 +285,36 @@ enum outcome notices_expire(struct local *local, struct database *db, struct wai
 
 /* ---- arrivals ---- */
 
-enum outcome notices_arrived(struct local *local, struct database *db, const struct store_entry *entry,
-                             int64_t made, struct failure *why)
-{
-    struct waiter anybody;
-    struct waiter_search search = {.looks = LOOKS_AT_PUBLISH};
-    enum outcome outcome = waiter_next(&local->waiters, db, entry->name, INT64_MAX, &search, &anybody, why);
-    if (outcome == OUTCOME_ABSENT)
-        return OUTCOME_OK;
-    if (outcome != OUTCOME_OK && outcome != OUTCOME_LIMIT)
-        return outcome;
-    scoped_query struct query q = query_on(db, "INSERT INTO arrival (" ENTRY_COLUMNS
-                                               ", id, pending, stage, after)"
-                                               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)");
-    entry_bind(&q, entry);
-    bind_int(&q, made);
-    return query_run(&q, why);
-}
-
 struct pending {
-    int64_t id, happened;
+    int64_t id;
     struct waiter_search search;
-    char name[NAME_BUFFER];
+    struct store_entry entry;
 };
 
 /* The oldest pending arrival numbered above `after`. ABSENT. */
 static enum outcome pending_next(struct database *db, int64_t after, struct pending *out, struct failure *why)
 {
-    scoped_query struct query q = query_on(
-        db, "SELECT id, arrival, stage, after, name FROM arrival WHERE pending = 1 AND id > ?"
-            " ORDER BY id LIMIT 1");
+    scoped_query struct query q = query_on(db,
+                                           "SELECT id, stage, after, " ENTRY_COLUMNS
+                                           " FROM arrival WHERE pending = 1 AND id > ? ORDER BY id LIMIT 1");
     bind_int(&q, after);
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     out->id = column_int(&q);
-    out->happened = column_int(&q);
     out->search = (struct waiter_search){.stage = column_int(&q)};
     out->search.after = column_int(&q);
-    column_text(&q, out->name, sizeof out->name);
+    entry_take(&q, &out->entry);
     return OUTCOME_OK;
 }
 
+static struct arrival arrival_of(const struct pending *pending)
+{
+    return (struct arrival){.id = pending->id, .happened = pending->entry.arrival, .entry = &pending->entry};
+}
+
 enum outcome notices_settle(struct local *local, struct database *db, struct waiter *waiter,
-                            struct noticed *noticed, struct failure *why)
+                            struct failure *why)
 {
     struct pending pending = {.id = waiter->seen};
     while (waiter->state == STORE_WAITING) {
@@ -266,23 +322,15 @@ enum outcome notices_settle(struct local *local, struct database *db, struct wai
         if (outcome != OUTCOME_OK)
             return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
         bool wants = false;
-        outcome = waiter_wants(&local->waiters, waiter, pending.name, &wants, why);
+        const struct arrival arrival = arrival_of(&pending);
+        outcome = waiter_wants(&local->waiters, waiter, pending.entry.name, &wants, why);
         if (outcome == OUTCOME_OK && wants)
-            outcome = deliver(local, db, waiter, pending.id, pending.happened, noticed, why);
+            outcome = deliver(local, db, waiter, &arrival, why);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
     return OUTCOME_OK;
 }
-
-/* ---- fan_out ---- */
-
-struct fan_out_step {
-    size_t limit; /* arrivals */
-    size_t done;
-    bool left;
-    struct noticed noticed;
-};
 
 static enum outcome arrival_told(struct database *db, int64_t arrival, struct failure *why)
 {
@@ -307,20 +355,30 @@ static enum outcome arrival_put_off(struct database *db, const struct pending *p
     return query_run(&q, why);
 }
 
+/* How much a transaction may do of it. */
+struct fan_out_step {
+    size_t limit; /* arrivals */
+    size_t room;  /* events */
+    unsigned looks;
+    size_t done;
+    bool left;
+};
+
 /* Gives one arrival's waiters their events, as many as this step has room for. */
 static enum outcome fan_out_one(struct local *local, struct database *db, struct pending *pending,
-                                struct fan_out_step *step, unsigned *looks, struct failure *why)
+                                struct fan_out_step *step, struct failure *why)
 {
     struct waiter waiter;
     enum outcome outcome = OUTCOME_OK;
-    pending->search.looks = *looks;
-    while (outcome == OUTCOME_OK && step->noticed.count < NOTICE_BATCH) {
-        outcome = waiter_next(&local->waiters, db, pending->name, pending->id, &pending->search, &waiter,
-                              why);
+    const struct arrival arrival = arrival_of(pending);
+    pending->search.looks = step->looks;
+    for (; outcome == OUTCOME_OK && step->room > 0; step->room--) {
+        outcome = waiter_next(&local->waiters, db, pending->entry.name, pending->id, &pending->search,
+                              &waiter, why);
         if (outcome == OUTCOME_OK)
-            outcome = deliver(local, db, &waiter, pending->id, pending->happened, &step->noticed, why);
+            outcome = deliver(local, db, &waiter, &arrival, why);
     }
-    *looks = pending->search.looks;
+    step->looks = pending->search.looks;
     if (outcome == OUTCOME_ABSENT) {
         step->done++;
         return arrival_told(db, pending->id, why);
@@ -329,18 +387,63 @@ static enum outcome fan_out_one(struct local *local, struct database *db, struct
     return outcome == OUTCOME_OK || outcome == OUTCOME_LIMIT ? arrival_put_off(db, pending, why) : outcome;
 }
 
+static enum outcome put_arrival(struct database *db, const struct store_entry *entry, int64_t made,
+                                struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "INSERT INTO arrival (" ENTRY_COLUMNS
+                                               ", id, pending, stage, after)"
+                                               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)");
+    entry_bind(&q, entry);
+    bind_int(&q, made);
+    return query_run(&q, why);
+}
+
+/* Older ones come first: an interest that has seen this one would not be told of them. */
+static enum outcome older_pending(struct database *db, int64_t than, bool *any, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT 1 FROM arrival WHERE pending = 1 AND id < ? LIMIT 1");
+    bind_int(&q, than);
+    enum outcome outcome = query_row(&q, why);
+    *any = outcome == OUTCOME_OK;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+enum outcome notices_arrived(struct local *local, struct database *db, const struct store_entry *entry,
+                             int64_t made, struct failure *why)
+{
+    struct waiter anybody;
+    struct waiter_search search = {.looks = LOOKS_AT_PUBLISH};
+    enum outcome outcome = waiter_next(&local->waiters, db, entry->name, INT64_MAX, &search, &anybody, why);
+    if (outcome == OUTCOME_ABSENT)
+        return OUTCOME_OK;
+    if (outcome != OUTCOME_OK && outcome != OUTCOME_LIMIT)
+        return outcome;
+    bool older = true, found = outcome == OUTCOME_OK;
+    outcome = put_arrival(db, entry, made, why);
+    if (outcome == OUTCOME_OK && found)
+        outcome = older_pending(db, made, &older, why);
+    if (outcome != OUTCOME_OK || older)
+        return outcome;
+    struct pending pending = {.id = made, .search = search, .entry = *entry};
+    struct fan_out_step step = {.room = EVENTS_AT_PUBLISH, .looks = search.looks};
+    const struct arrival arrival = arrival_of(&pending);
+    outcome = deliver(local, db, &anybody, &arrival, why);
+    return outcome == OUTCOME_OK ? fan_out_one(local, db, &pending, &step, why) : outcome;
+}
+
+/* ---- fan_out ---- */
+
 static enum outcome fan_out_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     struct fan_out_step *step = argument;
     struct pending pending = {0};
-    unsigned looks = LOOKS_IN_STEP;
     enum outcome outcome = OUTCOME_OK;
     while (outcome == OUTCOME_OK && !step->left) {
         outcome = pending_next(db, 0, &pending, why);
         if (outcome == OUTCOME_OK && step->done == step->limit)
             step->left = true;
         else if (outcome == OUTCOME_OK)
-            outcome = fan_out_one(local, db, &pending, step, &looks, why);
+            outcome = fan_out_one(local, db, &pending, step, why);
     }
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
@@ -365,11 +468,10 @@ enum outcome local_fan_out(struct store *store, size_t limit, bool *left, struct
     enum outcome outcome = anything_pending(local, &any, why);
     size_t done = 0;
     while (outcome == OUTCOME_OK && any && done < limit) {
-        struct fan_out_step step = {.limit = limit - done};
+        struct fan_out_step step = {.limit = limit - done, .room = EVENTS_IN_STEP, .looks = LOOKS_IN_STEP};
         outcome = writer_do(&local->writer, fan_out_run, &step, why);
         FAULT_POINT("fan-out-committed");
         if (outcome == OUTCOME_OK) {
-            noticed_tell(local, &step.noticed);
             done += step.done;
             any = step.left;
         }

@@ -209,6 +209,7 @@ static void local_close(struct store *store)
     writer_stop(&local->writer);
     readers_fini(&local->readers);
     waiters_fini(&local->waiters);
+    noticed_fini(&local->noticed);
     due_fini(&local->due);
     pthread_mutex_destroy(&local->sweeping.mutex);
     uploads_fini(local);

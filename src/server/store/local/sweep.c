@@ -32,7 +32,6 @@ void sweep_leftovers(struct sweeping *sweeping)
 
 struct expiring {
     uint64_t count;
-    struct noticed noticed;
 };
 
 static enum outcome next_over(struct local *local, struct database *db, struct waiter *out,
@@ -49,11 +48,11 @@ static enum outcome next_over(struct local *local, struct database *db, struct w
 
 /* What is pending for it first: it may have been met before it ran out. */
 static enum outcome expire_one(struct local *local, struct database *db, struct waiter *waiter,
-                               struct expiring *expiring, struct failure *why)
+                               struct failure *why)
 {
-    enum outcome outcome = notices_settle(local, db, waiter, &expiring->noticed, why);
+    enum outcome outcome = notices_settle(local, db, waiter, why);
     if (outcome == OUTCOME_OK && waiter->state == STORE_WAITING)
-        outcome = notices_expire(local, db, waiter, &expiring->noticed, why);
+        outcome = notices_expire(local, db, waiter, why);
     return outcome;
 }
 
@@ -65,7 +64,7 @@ static enum outcome expire_run(struct local *local, struct database *db, void *a
     while (outcome == OUTCOME_OK && expiring->count < EXPIRE_BATCH) {
         outcome = next_over(local, db, &waiter, why);
         if (outcome == OUTCOME_OK)
-            outcome = expire_one(local, db, &waiter, expiring, why);
+            outcome = expire_one(local, db, &waiter, why);
         if (outcome == OUTCOME_OK)
             expiring->count++;
     }
@@ -80,7 +79,6 @@ static enum outcome sweep_interests(struct local *local, struct store_sweep *out
     FAULT_POINT("expiry-committed");
     if (outcome != OUTCOME_OK)
         return outcome;
-    noticed_tell(local, &expiring.noticed);
     out->interests += expiring.count;
     *left |= expiring.count == EXPIRE_BATCH;
     return OUTCOME_OK;

@@ -42,10 +42,12 @@ static enum outcome writer_run_one(struct writer *writer, struct writer_act *act
     if (outcome != OUTCOME_OK)
         return outcome;
     uint64_t before = database_changes(writer->db);
+    size_t noticed = writer->local->noticed.count;
     act->outcome = act->run(writer->local, writer->db, act->argument, act->why);
     act->is_new = act->outcome != OUTCOME_OK || database_changes(writer->db) != before;
     if (act->outcome == OUTCOME_OK)
         return database_keep(writer->db, why);
+    noticed_undo(&writer->local->noticed, noticed);
     if (database_in_transaction(writer->db))
         return database_undo(writer->db, why);
     enum outcome trouble = act->outcome == OUTCOME_NOSPACE ? OUTCOME_NOSPACE : OUTCOME_UNAVAILABLE;
@@ -143,6 +145,7 @@ static void *writer_main(void *argument)
         struct failure trouble = {0};
         enum outcome outcome = writer_transaction(writer, batch, &trouble);
         FAULT_POINT("writer-committed");
+        noticed_tell(writer->local, outcome == OUTCOME_OK);
         writer_answer(writer, batch, outcome, &trouble);
         waiters_tidy(&writer->local->waiters, writer->db);
         if (database_log_is_long(writer->db)) {

@@ -19,7 +19,8 @@
  * in one transaction, a savepoint each, and have an answer each.
  *
  * An act changes nothing in memory that others see: it notes in its argument
- * what is to be done, and the caller does it once the commit is known.
+ * what is to be done, and the caller does it once the commit is known. The events
+ * that mailboxes got (notices.h) are told by the writer itself, before it answers.
  *
  * Any thread but the writer's own may call writer_do.
  */

@@ -99,20 +99,32 @@ static void free_closed(struct sender *sender)
 
 /* ---- the thread ---- */
 
+/* The lock is held: whether the thread has something to do before anything happens. */
+static bool has_work(const struct sender *sender)
+{
+    return sender->stopping || !list_is_empty(&sender->attention) || !list_is_empty(&sender->reversals) ||
+           !list_is_empty(&sender->finished);
+}
+
+/*
+ * Deadlines may be set by others while it sleeps (a batch that went out at once):
+ * so it sleeps for long only while no connection is open.
+ */
 static int wait_ms(struct sender *sender)
 {
     scoped_lock(&sender->lock);
     const struct deadline *first = deadlines_first(&sender->deadlines);
-    if (sender->stopping || !list_is_empty(&sender->attention) || !list_is_empty(&sender->reversals) ||
-        !list_is_empty(&sender->finished))
+    int64_t now = clock_elapsed(sender->options.clock), left = (int64_t)WAIT_MAX_MS * MS;
+    sender->sleeps_until = 0;
+    if (has_work(sender))
         return 0;
-    if (!first)
+    sender->sleeps_until = INT64_MAX;
+    if (!first && sender->dial_count == 0)
         return -1;
-    int64_t left = first->at - clock_elapsed(sender->options.clock);
-    if (left <= 0)
-        return 0;
-    left = (left + MS - 1) / MS;
-    return left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
+    if (first && first->at - now < left)
+        left = first->at > now ? first->at - now : 0;
+    sender->sleeps_until = now + left;
+    return (int)((left + MS - 1) / MS);
 }
 
 static void take_events(struct sender *sender, const struct epoll_event *events, int count)
@@ -398,6 +410,14 @@ static enum outcome may_take(const struct sender *sender, const struct sender_ma
     return OUTCOME_OK;
 }
 
+/* An open way needs no other thread: that would cost two wake-ups, and the time of one. */
+static void send_now(struct sender *sender, struct sender_mailbox *mailbox)
+{
+    way_attend(sender, mailbox);
+    if (has_work(sender) || mailbox->due.at < sender->sleeps_until)
+        wake(sender);
+}
+
 enum outcome sender_deliver(struct sender *sender, const struct id *mailbox, uint64_t token,
                             const struct event *events, size_t count, struct failure *why)
 {
@@ -416,6 +436,9 @@ enum outcome sender_deliver(struct sender *sender, const struct id *mailbox, uin
     sender->batch_bytes += batch->size;
     found->batch = take_ptr(&batch);
     mailboxes_touch(&sender->mailboxes, found);
-    attend(sender, found);
+    if (found->phase == WAY_READY)
+        send_now(sender, found);
+    else
+        attend(sender, found);
     return OUTCOME_OK;
 }

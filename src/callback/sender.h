@@ -7,8 +7,8 @@
  *
  * One thread with its own epoll: non-blocking connects and rpcbind look-ups,
  * every delivery in flight with a deadline, proved connections kept open (a
- * bounded number, the longest unused closed first). No number of hung peers
- * delays another.
+ * bounded number, the longest unused closed first). Over a way that is open, a
+ * batch is written by whoever delivers it. No number of hung peers delays another.
  *
  * Routes, in this order (proto/fileshare.x, fs_callback):
  *   1. dial-back: connect to the client's address from the local address that

@@ -15,7 +15,8 @@
  *
  * Only the sender's thread dials, finishes turns, calls `done`, and frees batches
  * and closed dials. Other threads, under the lock, may change a mailbox's route,
- * give it a batch, and put it into `attention`.
+ * give it a batch, and put it into `attention`; or, if its way is READY, send the
+ * batch (a socket takes it without waiting, or the rest of it goes by the thread).
  */
 #pragma once
 
@@ -156,6 +157,7 @@ struct sender {
 
     pthread_mutex_t lock; /* guards all that follows */
     bool stopping;
+    int64_t sleeps_until; /* elapsed; whoever sets an earlier deadline wakes the thread */
     struct sender_mailboxes mailboxes;
     struct deadlines deadlines;
     struct list attention; /* mailboxes that the thread must look at */

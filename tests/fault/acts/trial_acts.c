@@ -250,11 +250,26 @@ static enum outcome run_forget(struct trial *trial, struct failure *why)
     return ACT(trial, mailbox_forget, &trial->mailbox, why);
 }
 
-/* What was waited for has come; nobody has been told. */
+/* What was waited for has come. */
 static void prepare_arrived(struct trial *trial)
 {
     prepare_waiting(trial);
     assert_ok(put(trial->subject, &alice, trial->other, "here", NULL));
+}
+
+/* The same, and the last who waits has not been told: more wait before it than a publish tells by itself. */
+static void prepare_untold(struct trial *trial)
+{
+    enum { OTHERS = 40 };
+    for (int i = 0; i < OTHERS; i++) {
+        const struct store_interest_add add = {.mailbox = id_random(),
+                                               .interest = id_random(),
+                                               .pattern = trial->other,
+                                               .seconds = 3600};
+        struct store_registration made;
+        assert_ok(interest(trial->subject, &alice, &add, NULL, 0, &made));
+    }
+    prepare_arrived(trial);
 }
 
 static enum outcome run_fan_out(struct trial *trial, struct failure *why)
@@ -409,7 +424,7 @@ const struct act acts[] = {
     {.name = "list of interests", .prepare = prepare_waiting, .run = run_interests},
     {.name = "route", .prepare = prepare_waiting, .run = run_route},
     {.name = "forget", .prepare = prepare_waiting, .run = run_forget, .look = look_forgotten},
-    {.name = "fan out", .prepare = prepare_arrived, .run = run_fan_out, .look = look_told},
+    {.name = "fan out", .prepare = prepare_untold, .run = run_fan_out, .look = look_told},
     {.name = "events", .prepare = prepare_told, .run = run_events, .look = look_acknowledged, .eager = true},
     {.name = "claim", .prepare = prepare_due, .run = run_claim},
     {.name = "done", .prepare = prepare_claimed, .run = run_pending_done, .look = look_acknowledged},

@@ -159,33 +159,42 @@ struct addressee {
     uint8_t route[STORE_ROUTE_SIZE];
 };
 
+static enum outcome find_addressee(struct local *local, struct database *db, int64_t mailbox,
+                                   struct addressee *out, struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT max(number, ?) + 1, events, secret, route FROM mailbox WHERE id = ?");
+    bind_int(&q, local->numbers_above);
+    bind_int(&q, mailbox);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "a mailbox is missing") : outcome;
+    out->number = column_int(&q);
+    out->events = column_int(&q);
+    out->secret = column_id(&q);
+    const void *route = column_blob(&q, &out->route_size);
+    if (out->route_size > sizeof out->route)
+        out->route_size = 0;
+    if (out->route_size > 0)
+        memcpy(out->route, route, out->route_size);
+    return OUTCOME_OK;
+}
+
 /* The mailbox's next number; the oldest event goes if there is no room for one more. */
 static enum outcome next_number(struct local *local, struct database *db, int64_t mailbox,
                                 struct addressee *out, struct failure *why)
 {
+    enum outcome outcome = find_addressee(local, db, mailbox, out, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     {
-        scoped_query struct query q = query_on(db, "UPDATE mailbox SET number = max(number, ?) + 1 WHERE id "
-                                                   "= ? RETURNING number, events, secret, route");
-        bind_int(&q, local->numbers_above);
+        scoped_query struct query q = query_on(db, "UPDATE mailbox SET number = ? WHERE id = ?");
+        bind_int(&q, out->number);
         bind_int(&q, mailbox);
-        enum outcome outcome = query_row(&q, why);
-        if (outcome == OUTCOME_OK) {
-            out->number = column_int(&q);
-            out->events = column_int(&q);
-            out->secret = column_id(&q);
-            const void *route = column_blob(&q, &out->route_size);
-            if (out->route_size > sizeof out->route)
-                out->route_size = 0;
-            if (out->route_size > 0)
-                memcpy(out->route, route, out->route_size);
-            outcome = query_run(&q, why);
-        }
-        if (outcome != OUTCOME_OK)
-            return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "a mailbox is missing")
-                                             : outcome;
+        outcome = query_run(&q, why);
     }
-    if (out->events < (int64_t)local->limits.events_per_mailbox)
-        return OUTCOME_OK;
+    if (outcome != OUTCOME_OK || out->events < (int64_t)local->limits.events_per_mailbox)
+        return outcome;
     uint64_t dropped = 0;
     return notices_age(local, db, mailbox, INT64_MAX, 2, &dropped, why);
 }
@@ -257,6 +266,18 @@ static void waiter_over(struct local *local, struct waiter *waiter, enum store_i
     waiter->ends = timeline_now(&local->time) + timeline_seconds(STORE_ANSWER_SECONDS);
 }
 
+/* One that goes on waiting: what indexes are made of stays as it is. */
+static enum outcome put_progress(struct database *db, const struct waiter *waiter, struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "UPDATE interest SET seen = ?, arrivals = ?, event = ? WHERE id = ?");
+    bind_int(&q, waiter->seen);
+    bind_int(&q, (int64_t)waiter->arrivals);
+    bind_int(&q, (int64_t)waiter->event);
+    bind_int(&q, waiter->row);
+    return query_run(&q, why);
+}
+
 static enum outcome deliver(struct local *local, struct database *db, struct waiter *waiter,
                             const struct arrival *arrival, struct failure *why)
 {
@@ -265,8 +286,9 @@ static enum outcome deliver(struct local *local, struct database *db, struct wai
         return outcome;
     waiter->seen = arrival->id;
     waiter->arrivals++;
-    if (!waiter->every)
-        waiter_over(local, waiter, STORE_MET);
+    if (waiter->every)
+        return put_progress(db, waiter, why);
+    waiter_over(local, waiter, STORE_MET);
     return put_waiter(db, waiter, why);
 }
 

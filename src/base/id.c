@@ -5,19 +5,33 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Up to 256 bytes come whole or not at all. */
+enum { AT_ONCE = 256 / ID_SIZE };
+
+static void fill(struct id *ids, size_t count)
+{
+    ssize_t got;
+    do
+        got = getrandom(ids, count * sizeof *ids, 0);
+    while (got < 0 && errno == EINTR);
+    /* Without them no id of ours is safe. */
+    if (got != (ssize_t)(count * sizeof *ids))
+        abort();
+}
+
+void id_random_many(struct id *ids, size_t count)
+{
+    for (size_t done = 0; done < count; done += AT_ONCE)
+        fill(ids + done, count - done < AT_ONCE ? count - done : AT_ONCE);
+    for (size_t i = 0; i < count; i++)
+        while (id_is_none(&ids[i]))
+            fill(&ids[i], 1);
+}
+
 struct id id_random(void)
 {
     struct id id;
-    do {
-        ssize_t got = getrandom(id.octets, sizeof id.octets, 0);
-        if (got < 0 && errno == EINTR) {
-            memset(&id, 0, sizeof id);
-            continue;
-        }
-        /* Up to 256 bytes come whole or not at all; without them no id of ours is safe. */
-        if (got != sizeof id.octets)
-            abort();
-    } while (id_is_none(&id));
+    id_random_many(&id, 1);
     return id;
 }
 
@@ -67,7 +81,8 @@ enum outcome id_parse(const char *text, struct id *out, struct failure *why)
 {
     size_t length = strnlen(text, ID_TEXT_SIZE);
     if (length != 2 * ID_SIZE)
-        return failure_set(why, OUTCOME_INVALID, "an id has %d hex digits, no more and no fewer", 2 * ID_SIZE);
+        return failure_set(why, OUTCOME_INVALID, "an id has %d hex digits, no more and no fewer",
+                           2 * ID_SIZE);
     struct id id;
     for (size_t i = 0; i < ID_SIZE; i++) {
         int high = digit_value(text[2 * i]), low = digit_value(text[2 * i + 1]);

@@ -21,6 +21,8 @@ struct id {
 
 /* From the kernel's random source; aborts the process if there is none. Never all zeros. */
 struct id id_random(void);
+/* As many at once: a system call for each sixteen. */
+void id_random_many(struct id *ids, size_t count);
 
 bool id_is_none(const struct id *id);
 bool id_equal(const struct id *a, const struct id *b);

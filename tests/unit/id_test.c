@@ -80,10 +80,28 @@ static void test_other_texts_are_refused(void **state)
             "byte 19");
 }
 
+/* More than one call of the kernel's gives, and not a multiple of it. */
+static void many_differ(void **state)
+{
+    enum { COUNT = 3 * 16 + 5 };
+    struct id ids[COUNT + 1] = {0};
+    (void)state;
+    id_random_many(ids, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_false(id_is_none(&ids[i]));
+        for (size_t j = 0; j < i; j++)
+            assert_false(id_equal(&ids[i], &ids[j]));
+    }
+    assert_true(id_is_none(&ids[COUNT]));
+    id_random_many(ids + COUNT, 0);
+    assert_true(id_is_none(&ids[COUNT]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_ids_differ_and_are_some),
+        cmocka_unit_test(many_differ),
         cmocka_unit_test(test_each_byte_counts_when_compared),
         cmocka_unit_test(test_text_goes_round),
         cmocka_unit_test(test_other_texts_are_refused),

@@ -156,6 +156,15 @@ static enum outcome read_file(struct bundle *bundle, struct bundled *bundled,
     return OUTCOME_OK;
 }
 
+static struct id next_id(struct bundle *bundle)
+{
+    if (bundle->ids_left == 0) {
+        id_random_many(bundle->ids, BUNDLE_IDS);
+        bundle->ids_left = BUNDLE_IDS;
+    }
+    return bundle->ids[--bundle->ids_left];
+}
+
 enum bundle_fit bundle_add(struct bundle *bundle, const struct fileshare_put_file *file, size_t wanted,
                            size_t most, int *fd, int64_t *mtime)
 {
@@ -165,7 +174,7 @@ enum bundle_fit bundle_add(struct bundle *bundle, const struct fileshare_put_fil
     if (bundle->count == FS_MANY_MAX)
         return BUNDLE_FULL;
     struct bundled *bundled = &bundle->files[bundle->count];
-    *bundled = (struct bundled){.file = *file, .op = id_random(), .answer = NOT_SENT};
+    *bundled = (struct bundled){.file = *file, .op = next_id(bundle), .answer = NOT_SENT};
     enum outcome outcome = names_check(file->name, names_subject(file->name, subject), name, &why);
     if (outcome == OUTCOME_OK)
         outcome = look_at(file, &candidate, &why);

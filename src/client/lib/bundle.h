@@ -38,15 +38,19 @@ struct bundled {
     struct bundled *next;         /* for whoever looks names up */
 };
 
+enum { BUNDLE_IDS = 16 };
+
 struct bundle {
     struct bundled *files;
+    struct id ids[BUNDLE_IDS]; /* for the next files */
+    size_t ids_left;
     fs_upload_args *args; /* those that are sent; room for all */
     size_t count;
     uint8_t *bytes;
     size_t used; /* of them */
     size_t wire; /* what its arguments take, at most */
     bool sent;
-    bool in_doubt; /* an earlier call of it got no answer, or one that asked for a repeat */
+    bool in_doubt;             /* an earlier call of it got no answer, or one that asked for a repeat */
     struct rpc_client *client; /* of `pending` */
     struct rpc_pending *pending;
     fs_upload_many_res res; /* points into the reply of `pending` */

@@ -4,11 +4,15 @@
 #include "base/disk.h"
 #include "client/lib/names.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 enum outcome landing_init(struct landing *landing, const char *folder, landing_told *told, void *context,
                           struct failure *why)
@@ -16,6 +20,8 @@ enum outcome landing_init(struct landing *landing, const char *folder, landing_t
     landing->told = told;
     landing->context = context;
     landing->count = 0;
+    landing->names = place_names_new();
+    landing->has_looked = false;
     return folders_open(&landing->folders, folder, why);
 }
 
@@ -35,13 +41,52 @@ void landing_fini(struct landing *landing)
 /* Yours; NULL without memory. */
 static char *label_of(const struct landing *landing, const struct fileshare_get_file *file)
 {
-    const char *folder = landing->folders.path;
-    size_t size = strlen(folder);
-    char *label = NULL;
-    if (strcmp(folder, ".") == 0)
-        return strdup(file->path);
-    bool ends = size > 0 && folder[size - 1] == '/';
-    return asprintf(&label, "%s%s%s", folder, ends ? "" : "/", file->path) < 0 ? NULL : label;
+    const char *folder = strcmp(landing->folders.path, ".") == 0 ? "" : landing->folders.path;
+    size_t folder_size = strlen(folder), path_size = strlen(file->path);
+    bool ends = folder_size == 0 || folder[folder_size - 1] == '/';
+    char *label = malloc(folder_size + !ends + path_size + 1);
+    if (!label)
+        return NULL;
+    char *at = mempcpy(label, folder, folder_size);
+    if (!ends)
+        *at++ = '/';
+    memcpy(at, file->path, path_size + 1);
+    return label;
+}
+
+/* ---- before it is asked for ---- */
+
+static bool is_empty(int root_fd, const char *folder)
+{
+    int fd = openat(root_fd, folder[0] != '\0' ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!entries) {
+        bool absent = fd < 0 && errno == ENOENT;
+        if (fd >= 0)
+            close(fd);
+        return absent;
+    }
+    const struct dirent *entry;
+    unsigned others = 0;
+    while (others == 0 && (entry = readdir(entries)))
+        others += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(entries);
+    return others == 0;
+}
+
+/* Where nothing stands each file need not be looked for; what comes there later is found in the end, by the rename. */
+static bool goes_where_nothing_is(struct landing *landing, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t size = slash ? (size_t)(slash - path) : 0;
+    if (landing->has_looked && strlen(landing->looked_at) == size &&
+        memcmp(landing->looked_at, path, size) == 0)
+        return landing->was_empty;
+    memcpy(landing->looked_at, path, size);
+    landing->looked_at[size] = '\0';
+    landing->has_looked = true;
+    landing->was_empty = is_empty(landing->folders.root_fd, landing->looked_at);
+    return landing->was_empty;
 }
 
 enum outcome landing_look(struct landing *landing, const struct fileshare_get_file *file, struct failure *why)
@@ -49,7 +94,7 @@ enum outcome landing_look(struct landing *landing, const struct fileshare_get_fi
     char path[NAME_BUFFER], subject[NAMES_SUBJECT_SIZE];
     struct stat about;
     enum outcome outcome = names_check(file->path, names_subject(file->path, subject), path, why);
-    if (outcome != OUTCOME_OK || file->replace ||
+    if (outcome != OUTCOME_OK || file->replace || goes_where_nothing_is(landing, path) ||
         fstatat(landing->folders.root_fd, file->path, &about, AT_SYMLINK_NOFOLLOW) != 0)
         return outcome;
     char *label = label_of(landing, file);
@@ -76,7 +121,7 @@ static enum outcome open_place(struct landing *landing, struct landed *landed, s
     /* Without `replace` the rename tells. */
     if (file->replace)
         outcome = place_look(&landed->place, why);
-    return outcome == OUTCOME_OK ? place_open(&landed->place, why) : outcome;
+    return outcome == OUTCOME_OK ? place_open(&landed->place, &landing->names, why) : outcome;
 }
 
 enum outcome landing_enter(struct landing *landing, const struct fileshare_get_file *file, int *folder_fd,
@@ -89,6 +134,28 @@ enum outcome landing_enter(struct landing *landing, const struct fileshare_get_f
         return outcome;
     *path = label_of(landing, file);
     return *path ? OUTCOME_OK : failure_set(why, OUTCOME_NOMEM, "no memory for a path");
+}
+
+static bool is_in_memory(int folder_fd)
+{
+    struct statfs about;
+    return fstatfs(folder_fd, &about) == 0 && (about.f_type == TMPFS_MAGIC || about.f_type == RAMFS_MAGIC);
+}
+
+static enum outcome write_it(struct landing *landing, struct landed *landed, const fs_data *content,
+                             struct failure *why)
+{
+    int fd = landed->place.fd;
+    enum outcome outcome = disk_write_at(fd, content->fs_data_val, content->fs_data_len, 0, landed->label,
+                                         why);
+    if (outcome == OUTCOME_OK)
+        outcome = place_finish(&landed->place, landed->entry.mtime, why);
+    if (landing->count == 0)
+        landing->in_memory = is_in_memory(landed->place.folder_fd);
+    /* The first one that is waited for in the end finds the others on their way: the disk is waited for once. */
+    if (outcome == OUTCOME_OK && !landing->in_memory)
+        sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return outcome;
 }
 
 enum outcome landing_add(struct landing *landing, const struct fileshare_get_file *file,
@@ -106,8 +173,7 @@ enum outcome landing_add(struct landing *landing, const struct fileshare_get_fil
     *landed = (struct landed){.file = file, .place = {.fd = -1}, .entry = *entry};
     enum outcome outcome = open_place(landing, landed, why);
     if (outcome == OUTCOME_OK)
-        outcome = disk_write_at(landed->place.fd, content->fs_data_val, content->fs_data_len, 0,
-                                landed->label, why);
+        outcome = write_it(landing, landed, content, why);
     if (outcome == OUTCOME_OK)
         landing->count++;
     else
@@ -121,12 +187,12 @@ void landing_settle(struct landing *landing)
 {
     enum outcome outcomes[LANDING_MAX];
     struct failure whys[LANDING_MAX];
-    for (size_t i = 0; i < landing->count; i++) {
-        struct landed *landed = &landing->files[i];
-        outcomes[i] = place_finish(&landed->place, landed->entry.mtime, &whys[i]);
+    /* All before the first gets its name: a rename between them would make each sync one of its own. */
+    for (size_t i = 0; i < landing->count; i++)
+        outcomes[i] = landing->in_memory ? OUTCOME_OK : place_sync(&landing->files[i].place, &whys[i]);
+    for (size_t i = 0; i < landing->count; i++)
         if (outcomes[i] == OUTCOME_OK)
-            outcomes[i] = place_commit(&landed->place, &whys[i]);
-    }
+            outcomes[i] = place_commit(&landing->files[i].place, &whys[i]);
     struct failure why;
     enum outcome outcome = landing->count > 0
                                ? disk_sync_folder(landing->folders.fd, landing->folders.path, &why)

@@ -4,10 +4,10 @@
  *
  *     landing_init -> landing_add ... -> landing_settle -> landing_fini
  *
- * Each is written beside its target as it comes. landing_settle syncs them and
- * gives them their names, syncs the folder once, and then tells of each, in the
- * order they came. It comes by itself when there are many, and before a file of
- * another folder.
+ * Each is written beside its target as it comes, and begins to go to the disk.
+ * landing_settle waits until all are there and gives them their names, syncs the
+ * folder once, and then tells of each, in the order they came. It comes by itself
+ * when there are many, and before a file of another folder.
  *
  * One thread.
  */
@@ -35,6 +35,10 @@ struct landing {
     struct folders folders;
     landing_told *told;
     void *context;
+    struct place_names names;
+    char looked_at[NAME_BUFFER]; /* the folder that landing_look saw last: "", "a/b" */
+    bool has_looked, was_empty;  /* what it saw there */
+    bool in_memory;              /* the files under way lie on no disk: there is nothing to wait for */
     size_t count;
     struct landed files[LANDING_MAX];
 };

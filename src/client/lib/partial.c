@@ -68,8 +68,8 @@ enum outcome partial_open(struct partial *partial, const char *path, bool replac
     return look_at_target(partial, why);
 }
 
-enum outcome partial_open_in(struct partial *partial, int folder_fd, const char *path, bool replace, bool keep,
-                             struct failure *why)
+enum outcome partial_open_in(struct partial *partial, int folder_fd, const char *path, bool replace,
+                             bool keep, struct failure *why)
 {
     *partial = (struct partial){.path = path, .folder_fd = -1, .fd = -1, .replace = replace, .keep = keep};
     enum outcome outcome = split_path(partial, why);
@@ -307,6 +307,8 @@ enum outcome partial_finish(struct partial *partial, int64_t mtime, struct failu
     memcpy(place.temporary, partial->name, sizeof place.temporary);
     place.mode = mode_for(partial);
     enum outcome outcome = place_finish(&place, mtime, why);
+    if (outcome == OUTCOME_OK)
+        outcome = place_sync(&place, why);
     if (outcome == OUTCOME_OK)
         outcome = place_commit(&place, why);
     if (outcome != OUTCOME_OK)

@@ -42,8 +42,8 @@ must_check enum outcome partial_open(struct partial *partial, const char *path, 
                                      struct failure *why);
 
 /* The same, but that the folder of `path` is `folder_fd`, which stays the caller's. */
-must_check enum outcome partial_open_in(struct partial *partial, int folder_fd, const char *path, bool replace,
-                                        bool keep, struct failure *why);
+must_check enum outcome partial_open_in(struct partial *partial, int folder_fd, const char *path,
+                                        bool replace, bool keep, struct failure *why);
 
 /*
  * Whether earlier downloads to this target left files, as far as a short look

@@ -2,7 +2,8 @@
  * place: a file beside its target, which takes the target's name in the end.
  *
  *     scoped(place_fini) struct place place = place_of(folder_fd, leaf, path, replace);
- *     place_look -> place_open -> the bytes go to place.fd -> place_finish -> place_commit
+ *     place_look -> place_open -> the bytes go to place.fd -> place_finish -> place_sync
+ *     -> place_commit
  *     -> the folder is synced, by its owner
  *
  * Until place_commit there is nothing under the target's name that was not there
@@ -33,12 +34,20 @@ static inline struct place place_of(int folder_fd, const char *leaf, const char 
     return (struct place){.folder_fd = folder_fd, .leaf = leaf, .path = path, .replace = replace, .fd = -1};
 }
 
+/* How files are called until they are whole: numbers from a random one on. */
+struct place_names {
+    uint32_t next;
+};
+struct place_names place_names_new(void);
+
 void place_fini(struct place *place);
 
 /* EXISTS, unless it may be replaced; LOCAL if it is a folder. */
 must_check enum outcome place_look(struct place *place, struct failure *why);
-must_check enum outcome place_open(struct place *place, struct failure *why);
-/* The mode of what is replaced, the uploader's mtime, and all of it on the disk. */
+must_check enum outcome place_open(struct place *place, struct place_names *names, struct failure *why);
+/* The mode of what is replaced, and the uploader's mtime. */
 must_check enum outcome place_finish(struct place *place, int64_t mtime, struct failure *why);
+/* All of it is on the disk. */
+must_check enum outcome place_sync(struct place *place, struct failure *why);
 /* EXISTS: never over another file, unless told. */
 must_check enum outcome place_commit(struct place *place, struct failure *why);

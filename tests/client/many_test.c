@@ -403,17 +403,18 @@ static void test_stop(void **state)
     crowd_free(crowd);
 }
 
-/* What an entry says is stored and is not fails alone; the others of its reply come. */
+/* What an entry says is stored and is not fails alone; the others of its reply come, those that share its blob, too. */
 static void test_damaged_on_the_server(void **state)
 {
     (void)state;
     struct fileshare_error error = {0};
     struct crowd *crowd = put_crowd("damaged", 12, 3000, 33001);
     char command[400];
-    snprintf(command, sizeof command,
-             "f=$(find %s -path '*/blobs/*' -type f -size 59b | head -n 1) && test -n \"$f\" && truncate -s "
-             "9 \"$f\"",
-             server.folder);
+    snprintf(
+        command, sizeof command,
+        "f=$(find %s -path '*/blobs/*' -type f -printf '%%T@ %%p\\n' | sort -n | tail -n 1 | cut -d' ' -f2-) "
+        "&& test -n \"$f\" && truncate -s -1 \"$f\"",
+        server.folder);
     assert_int_equal(system(command), 0);
     must(crowd_get(crowd, session, server.folder, &error), error);
     size_t wrong = 0;

@@ -98,7 +98,8 @@ static void flip_byte(struct damaged *damaged)
 
 static void cut(struct damaged *damaged)
 {
-    assert_int_equal(truncate(blob(damaged), dice_throw(&dice, (uint32_t)stock.files[damaged->file].size)), 0);
+    assert_int_equal(truncate(blob(damaged), dice_throw(&dice, (uint32_t)stock.files[damaged->file].size)),
+                     0);
 }
 
 static void lengthen(struct damaged *damaged)
@@ -227,11 +228,16 @@ static void event_of_nothing(struct damaged *damaged)
 static void count_wrong(struct damaged *damaged)
 {
     static const char *const texts[] = {
-        "UPDATE store SET files = files + 3", "UPDATE store SET bytes = 0",
-        "UPDATE mailbox SET events = 0",      "UPDATE content SET uses = uses + 1 WHERE id = (SELECT min(id) FROM content)",
-        "UPDATE arrival SET uses = 9",        "UPDATE principal SET answers = -1",
-        "UPDATE store SET arrivals = 0",      "UPDATE mailbox SET number = 0",
-        "UPDATE mailbox SET interests = 8",   "UPDATE principal SET interests = 8",
+        "UPDATE store SET files = files + 3",
+        "UPDATE store SET bytes = 0",
+        "UPDATE mailbox SET events = 0",
+        "UPDATE content SET uses = uses + 1 WHERE id = (SELECT min(id) FROM content)",
+        "UPDATE arrival SET uses = 9",
+        "UPDATE principal SET answers = -1",
+        "UPDATE store SET arrivals = 0",
+        "UPDATE mailbox SET number = 0",
+        "UPDATE mailbox SET interests = 8",
+        "UPDATE principal SET interests = 8",
         "UPDATE content SET live = 1 WHERE parts IS NOT NULL",
     };
     sql(damaged, texts[dice_throw(&dice, sizeof texts / sizeof texts[0])]);
@@ -274,7 +280,8 @@ static bool damage(struct damaged *damaged, const struct way *way)
 {
     if (way->of == PART && !pick_part(damaged))
         return false;
-    if (way->of != NO_FILE && way->of != PART && !pick(damaged, way->of == INLINE || (way->of == EITHER && dice_throw(&dice, 2))))
+    if (way->of != NO_FILE && way->of != PART &&
+        !pick(damaged, way->of == INLINE || (way->of == EITHER && dice_throw(&dice, 2))))
         return false;
     way->act(damaged);
     damaged->lasting |= way->lasting;
@@ -371,7 +378,8 @@ static bool spoil_page(unsigned page)
 static void list_blobs(char *out, size_t size)
 {
     char command[256];
-    snprintf(command, sizeof command, "cd '%s/store' && find blobs -type f -printf '%%p %%s\\n' | sort", stock.folder);
+    snprintf(command, sizeof command, "cd '%s/store' && find blobs -type f -printf '%%p %%s\\n' | sort",
+             stock.folder);
     FILE *list = popen(command, "re");
     assert_non_null(list);
     out[fread(out, 1, size - 1, list)] = '\0';
@@ -420,6 +428,7 @@ static int tear_down(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_damaged_at_random), cmocka_unit_test(test_pages)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_damaged_at_random),
+                                       cmocka_unit_test(test_pages)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -21,7 +21,12 @@
 #include <stddef.h>
 
 /* The first came one by one; then four that share a blob, then four that share a row. */
-enum { STOCK_ALONE = 12, STOCK_TOGETHER = 4, STOCK_FILES = STOCK_ALONE + 2 * STOCK_TOGETHER, STOCK_PATH = 160 };
+enum {
+    STOCK_ALONE = 12,
+    STOCK_TOGETHER = 4,
+    STOCK_FILES = STOCK_ALONE + 2 * STOCK_TOGETHER,
+    STOCK_PATH = 160
+};
 
 struct stock_file {
     char name[16];

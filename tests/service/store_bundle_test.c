@@ -248,7 +248,9 @@ static void in_their_order(void **state)
     many.puts[3].condition = (struct store_condition){.replace = true, .expected = many.puts[1].op};
     assert_ok(put_many(s, &alice, many.puts, PARTS, many.answers));
     for (int i = 0; i < PARTS; i++)
-        assert_outcome(many.answers[i].outcome, i < 3 ? OUTCOME_OK : i == 3 ? OUTCOME_CHANGED : OUTCOME_EXISTS);
+        assert_outcome(many.answers[i].outcome, i < 3    ? OUTCOME_OK
+                                                : i == 3 ? OUTCOME_CHANGED
+                                                         : OUTCOME_EXISTS);
     char back[SMALL + 1];
     for (int i = 0; i < 3; i++) {
         assert_ok(content(s, "one", &many.puts[i].op, back, sizeof back));

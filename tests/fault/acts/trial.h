@@ -5,7 +5,8 @@
 
 #include "service/store_subject.h"
 
-enum { TRIAL_LARGE = 20000, TRIAL_PATH_SIZE = 128 };
+/* A part and a large one together are too much for a row of the database: they share a blob. */
+enum { TRIAL_LARGE = 20000, TRIAL_PART = 60000, TRIAL_PATH_SIZE = 128 };
 
 enum trial_state { TRIAL_NOT, TRIAL_DONE, TRIAL_HALF };
 
@@ -19,7 +20,7 @@ struct trial {
     uint64_t number;  /* of an event */
     unsigned backups; /* made so far */
     struct store_event events[4];
-    uint8_t bytes[TRIAL_LARGE];
+    uint8_t bytes[TRIAL_PART];
 };
 
 struct act {

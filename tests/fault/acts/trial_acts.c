@@ -43,9 +43,9 @@ static enum outcome run_put_large(struct trial *trial, struct failure *why)
 }
 
 /* Each is an act of its own: what is refused is one of them. */
-static enum outcome run_put_many(struct trial *trial, struct failure *why)
+static enum outcome put_two(struct trial *trial, size_t first, size_t second, struct failure *why)
 {
-    struct store_put puts[2] = {put_of(trial, TRIAL_LARGE, false), put_of(trial, 100, false)};
+    struct store_put puts[2] = {put_of(trial, first, false), put_of(trial, second, false)};
     struct store_put_answer answers[2];
     puts[1].op = trial->interest;
     puts[1].name = trial->other;
@@ -55,6 +55,16 @@ static enum outcome run_put_many(struct trial *trial, struct failure *why)
         *why = answers[i].why;
     }
     return outcome;
+}
+
+static enum outcome run_put_many(struct trial *trial, struct failure *why)
+{
+    return put_two(trial, TRIAL_LARGE, 100, why);
+}
+
+static enum outcome run_put_many_large(struct trial *trial, struct failure *why)
+{
+    return put_two(trial, TRIAL_PART, TRIAL_LARGE, why);
 }
 
 static void prepare_file(struct trial *trial)
@@ -360,6 +370,31 @@ static enum outcome run_sweep(struct trial *trial, struct failure *why)
     return outcome;
 }
 
+/* Two share a blob, and the larger one is gone. */
+static void prepare_waste(struct trial *trial)
+{
+    assert_ok(CERTAIN(put_two(trial, TRIAL_PART, TRIAL_LARGE, &store_why)));
+    assert_ok(remove_name(trial->subject, &alice, NULL, trial->name, NULL));
+    step(trial->subject, STORE_ANSWER_SECONDS);
+}
+
+static enum outcome run_condense(struct trial *trial, struct failure *why)
+{
+    static char back[TRIAL_LARGE + 1];
+    enum outcome outcome = run_sweep(trial, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    struct store_read *read = NULL;
+    struct store_entry entry;
+    outcome = ACT(trial, read_open, trial->other, &none, &read, &entry, why);
+    if (outcome == OUTCOME_OK)
+        outcome = trial->subject->acts->read_at(read, 0, back, TRIAL_LARGE, why);
+    trial->subject->acts->read_close(read);
+    if (outcome == OUTCOME_OK)
+        assert_memory_equal(back, trial->bytes, TRIAL_LARGE);
+    return outcome;
+}
+
 static enum outcome run_health(struct trial *trial, struct failure *why)
 {
     struct store_health health;
@@ -408,6 +443,7 @@ const struct act acts[] = {
     {.name = "put of 20,000 bytes", .run = run_put_large, .look = look_made},
     {.name = "replace", .prepare = prepare_file, .run = run_replace, .look = look_replaced},
     {.name = "put of two", .run = run_put_many},
+    {.name = "put of two in one blob", .run = run_put_many_large},
     {.name = "upload, begin", .run = run_begin},
     {.name = "upload, write", .prepare = prepare_begun, .run = run_write},
     {.name = "upload, publish", .prepare = prepare_written, .run = run_publish, .look = look_made},
@@ -430,6 +466,7 @@ const struct act acts[] = {
     {.name = "done", .prepare = prepare_claimed, .run = run_pending_done, .look = look_acknowledged},
     {.name = "retry", .prepare = prepare_claimed, .run = run_pending_retry},
     {.name = "sweep", .prepare = prepare_over, .run = run_sweep, .alike = true},
+    {.name = "sweep that condenses", .prepare = prepare_waste, .run = run_condense, .alike = true},
     {.name = "open", .prepare = prepare_told, .run = run_open, .alike = true, .local = true},
     {.name = "health", .run = run_health},
     {.name = "audit", .prepare = prepare_file, .run = run_audit, .alike = true},

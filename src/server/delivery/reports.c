@@ -15,7 +15,7 @@
 enum { TRIES_MAX = 12, PAUSE_FIRST_MS = 10, PAUSE_LAST_MS = 2000 };
 
 /* With so many batches out it pays to wait a moment for more results: a commit and two wake-ups serve all. */
-enum { MANY_OUT = 32, MOMENT_NS = 1000000 };
+enum { MANY_OUT = 32, MOMENT_NS = 3000000 };
 
 enum outcome reports_init(struct reports *reports, struct store *store, unsigned limit, int wake,
                           struct failure *why)

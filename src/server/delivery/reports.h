@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { REPORTS_AT_ONCE = 64 };
+enum { REPORTS_AT_ONCE = 256 };
 
 /* A mailbox that was claimed and given to the sender. */
 struct flight {

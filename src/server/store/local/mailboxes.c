@@ -12,7 +12,7 @@ static enum outcome look_up(struct database *db, const struct id *secret, struct
                             struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "SELECT id, interests, open_globs, over FROM mailbox WHERE secret = ?");
+        db, "SELECT id, interests, open_globs, over, events, touched FROM mailbox WHERE secret = ?");
     bind_id(&q, secret);
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
@@ -21,6 +21,8 @@ static enum outcome look_up(struct database *db, const struct id *secret, struct
     out->interests = (uint32_t)column_int(&q);
     out->open_globs = (uint32_t)column_int(&q);
     out->over = (uint32_t)column_int(&q);
+    out->events = (uint64_t)column_int(&q);
+    out->touched = column_int(&q);
     return OUTCOME_OK;
 }
 
@@ -124,31 +126,21 @@ static enum outcome told_before_dropped(struct database *db, int64_t row, uint64
     return query_run(&q, why);
 }
 
-enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64_t row, uint64_t number,
-                                 uint64_t *left, struct failure *why)
+enum outcome mailbox_acknowledge(struct local *local, struct database *db, const struct mailbox *mailbox,
+                                 uint64_t number, uint64_t *left, struct failure *why)
 {
     {
         scoped_query struct query q = query_on(db, "DELETE FROM event WHERE mailbox = ? AND number <= ?");
-        bind_int(&q, row);
+        bind_int(&q, mailbox->row);
         bind_int(&q, number > INT64_MAX ? INT64_MAX : (int64_t)number);
         enum outcome outcome = query_run(&q, why);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
-    int64_t touched = INT64_MAX;
-    {
-        scoped_query struct query q = query_on(db, "SELECT events, touched FROM mailbox WHERE id = ?");
-        bind_int(&q, row);
-        enum outcome outcome = query_row(&q, why);
-        if (outcome != OUTCOME_OK && outcome != OUTCOME_ABSENT)
-            return outcome;
-        *left = outcome == OUTCOME_OK ? (uint64_t)column_int(&q) : 0;
-        if (outcome == OUTCOME_OK)
-            touched = column_int(&q);
-    }
-    enum outcome outcome = *left > 0 ? told_before_dropped(db, row, number, why) : OUTCOME_OK;
-    if (outcome == OUTCOME_OK && touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
-        outcome = touch(local, db, row, why);
+    *left = mailbox->events - database_changed(db);
+    enum outcome outcome = *left > 0 ? told_before_dropped(db, mailbox->row, number, why) : OUTCOME_OK;
+    if (outcome == OUTCOME_OK && mailbox->touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
+        outcome = touch(local, db, mailbox->row, why);
     return outcome;
 }
 
@@ -270,7 +262,7 @@ enum outcome local_mailbox_forget(struct store *store, const struct id *secret, 
 /* ---- events ---- */
 
 struct acknowledging {
-    int64_t row;
+    const struct id *secret;
     uint64_t number;
 };
 
@@ -278,8 +270,12 @@ static enum outcome acknowledge_run(struct local *local, struct database *db, vo
                                     struct failure *why)
 {
     const struct acknowledging *acknowledging = argument;
+    struct mailbox mailbox;
     uint64_t left;
-    return mailbox_acknowledge(local, db, acknowledging->row, acknowledging->number, &left, why);
+    enum outcome outcome = mailbox_find(db, acknowledging->secret, &mailbox, why);
+    return outcome == OUTCOME_OK
+               ? mailbox_acknowledge(local, db, &mailbox, acknowledging->number, &left, why)
+               : outcome;
 }
 
 /* Whether events up to `since` are still here, or the mailbox was not touched for long. */
@@ -316,7 +312,7 @@ enum outcome local_mailbox_events(struct store *store, const struct id *secret, 
             return outcome;
     }
     if (needs) {
-        struct acknowledging acknowledging = {mailbox.row, since};
+        struct acknowledging acknowledging = {secret, since};
         enum outcome outcome = writer_do(&local->writer, acknowledge_run, &acknowledging, why);
         if (outcome != OUTCOME_OK)
             return outcome;

@@ -17,6 +17,8 @@ struct local;
 struct mailbox {
     int64_t row;
     uint32_t interests, open_globs, over;
+    uint64_t events;
+    int64_t touched;
 };
 
 /* ABSENT (described). */
@@ -27,9 +29,10 @@ must_check enum outcome mailbox_make(struct local *local, struct database *db, c
                                      const char *principal, struct mailbox *out, struct failure *why);
 /* In a transaction: it, its interests and events are gone. */
 must_check enum outcome mailbox_end(struct database *db, int64_t row, struct failure *why);
-/* In a transaction: events up to `number` were received; *left are in it still. */
-must_check enum outcome mailbox_acknowledge(struct local *local, struct database *db, int64_t row,
-                                            uint64_t number, uint64_t *left, struct failure *why);
+/* In the transaction that found it: events up to `number` were received; *left are in it still. */
+must_check enum outcome mailbox_acknowledge(struct local *local, struct database *db,
+                                            const struct mailbox *mailbox, uint64_t number, uint64_t *left,
+                                            struct failure *why);
 /* Events after `since`, oldest first. */
 must_check enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since,
                                      struct store_event *events, size_t capacity, size_t *count, bool *more,

@@ -81,7 +81,7 @@ enum outcome local_pending_claim(struct store *store, unsigned lease_seconds, st
     }
 }
 
-enum { DONES_AT_ONCE = 64 }; /* in one act: others get their turn */
+enum { DONES_AT_ONCE = 256 }; /* in one act: others get their turn */
 
 struct finishing {
     const struct store_done *dones;
@@ -100,7 +100,7 @@ static enum outcome done_one(struct local *local, struct database *db, const str
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
     out->row = mailbox.row;
-    return mailbox_acknowledge(local, db, mailbox.row, done->acknowledged, &out->left, why);
+    return mailbox_acknowledge(local, db, &mailbox, done->acknowledged, &out->left, why);
 }
 
 static enum outcome done_run(struct local *local, struct database *db, void *argument, struct failure *why)

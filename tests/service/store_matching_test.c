@@ -215,7 +215,7 @@ static void test_all_who_wait_are_found(void **state)
 
 static void wait_with(struct subject *s, const struct id *box, const char *form, unsigned number)
 {
-    char pattern[64];
+    char pattern[96];
     snprintf(pattern, sizeof pattern, "%s-%u.csv", form, number);
     struct store_interest_add add = {.mailbox = *box,
                                      .interest = id_random(),

@@ -35,10 +35,26 @@ static struct writer_request *writer_take(struct writer *writer)
     return batch;
 }
 
-/* An act in its savepoint. Anything but OK is the end of the transaction, not of the act. */
-static enum outcome writer_run_one(struct writer *writer, struct writer_act *act, struct failure *why)
+/* Takes back what the act did, and nothing else. The first one's undoing is that of the whole transaction so far. */
+static enum outcome writer_undo(struct writer *writer, const struct writer_act *act, bool first, struct failure *why)
 {
-    enum outcome outcome = database_savepoint(writer->db, why);
+    if (!database_in_transaction(writer->db)) {
+        enum outcome trouble = act->outcome == OUTCOME_NOSPACE ? OUTCOME_NOSPACE : OUTCOME_UNAVAILABLE;
+        return failure_set(why, trouble, "the database gave the transaction up");
+    }
+    if (!first)
+        return database_undo(writer->db, why);
+    database_rollback(writer->db);
+    return database_begin(writer->db, why);
+}
+
+/*
+ * An act in its savepoint, or, the first one of the transaction, without: a savepoint copies each page that is
+ * changed in it. Anything but OK is the end of the transaction, not of the act.
+ */
+static enum outcome writer_run_one(struct writer *writer, struct writer_act *act, bool first, struct failure *why)
+{
+    enum outcome outcome = first ? OUTCOME_OK : database_savepoint(writer->db, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     uint64_t before = database_changes(writer->db);
@@ -46,12 +62,9 @@ static enum outcome writer_run_one(struct writer *writer, struct writer_act *act
     act->outcome = act->run(writer->local, writer->db, act->argument, act->why);
     act->is_new = act->outcome != OUTCOME_OK || database_changes(writer->db) != before;
     if (act->outcome == OUTCOME_OK)
-        return database_keep(writer->db, why);
+        return first ? OUTCOME_OK : database_keep(writer->db, why);
     noticed_undo(&writer->local->noticed, noticed);
-    if (database_in_transaction(writer->db))
-        return database_undo(writer->db, why);
-    enum outcome trouble = act->outcome == OUTCOME_NOSPACE ? OUTCOME_NOSPACE : OUTCOME_UNAVAILABLE;
-    return failure_set(why, trouble, "the database gave the transaction up");
+    return writer_undo(writer, act, first, why);
 }
 
 /* So that the next open knows how long the store was closed. */
@@ -72,12 +85,12 @@ static enum outcome writer_note_time(struct writer *writer, bool changed, struct
     return query_run(&q, why);
 }
 
-static enum outcome writer_run_all(struct writer *writer, const struct writer_request *request,
+static enum outcome writer_run_all(struct writer *writer, const struct writer_request *request, bool first,
                                    struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
     for (size_t i = 0; i < request->count && outcome == OUTCOME_OK; i++)
-        outcome = writer_run_one(writer, &request->acts[i], why);
+        outcome = writer_run_one(writer, &request->acts[i], first && i == 0, why);
     return outcome;
 }
 
@@ -87,7 +100,7 @@ static enum outcome writer_transaction(struct writer *writer, struct writer_requ
     uint64_t before = database_changes(writer->db);
     enum outcome outcome = database_begin(writer->db, why);
     for (struct writer_request *request = batch; request && outcome == OUTCOME_OK; request = request->next)
-        outcome = writer_run_all(writer, request, why);
+        outcome = writer_run_all(writer, request, request == batch, why);
     bool changed = database_changes(writer->db) != before;
     struct timeline_mark mark;
     if (outcome == OUTCOME_OK)

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RENEWED_MAX = 8, HASH_CHUNK = 256 << 10 };
+enum { RENEWED_MAX = 8, HASH_CHUNK = 256 << 10, FIRST_FAR = 64 << 10 };
 
 struct receipt {
     const struct download *download;
@@ -206,10 +206,19 @@ static enum outcome ask(struct receipt *receipt, size_t count, struct failure *w
     return OUTCOME_OK;
 }
 
+/* How large the file is only its first answer says. Far away a small one is there round trips before a large one. */
+static enum outcome ask_first(struct receipt *receipt, struct failure *why)
+{
+    size_t size = chunk_size(receipt);
+    if (flights_oldest(&receipt->flights))
+        return OUTCOME_OK;
+    return ask(receipt, flights_are_far(&receipt->flights) && size > FIRST_FAR ? FIRST_FAR : size, why);
+}
+
 static enum outcome fill_window(struct receipt *receipt, struct failure *why)
 {
     if (!receipt->begun)
-        return flights_oldest(&receipt->flights) ? OUTCOME_OK : ask(receipt, chunk_size(receipt), why);
+        return ask_first(receipt, why);
     while (flights_have_room(&receipt->flights) && receipt->position < receipt->entry.size) {
         uint64_t left = receipt->entry.size - receipt->position;
         size_t count = left < chunk_size(receipt) ? (size_t)left : chunk_size(receipt);
@@ -360,7 +369,7 @@ static enum outcome receive(struct receipt *receipt, struct failure *why)
     struct retry retry;
     retry_init(&retry);
     uint64_t best = 0;
-    flights_init(&receipt->flights, WINDOW_LEAST, WINDOW_MOST);
+    flights_init(&receipt->flights, WINDOW_NEAR, WINDOW_MOST);
     for (;;) {
         enum outcome outcome = receive_round(receipt, why);
         if (outcome == OUTCOME_OK)

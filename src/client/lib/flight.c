@@ -11,10 +11,15 @@ void flights_init(struct flights *flights, size_t far, size_t most)
     window_init(&flights->window, FLIGHT_BYTES, most);
 }
 
+bool flights_are_far(const struct flights *flights)
+{
+    return flights->round_trip >= FAR_FROM;
+}
+
 void flights_start(struct flights *flights, struct rpc_client *client)
 {
     flights->round_trip = rpc_client_round_trip(client);
-    if (flights->round_trip >= FAR_FROM && flights->far > flights->window.bytes)
+    if (flights_are_far(flights) && flights->far > flights->window.bytes)
         window_init(&flights->window, flights->far, flights->window.most);
     flights->far = 0; /* a later connection begins as the last one ended */
     flights->heard = 0;

@@ -44,6 +44,8 @@ struct flights {
 void flights_init(struct flights *flights, size_t far, size_t most);
 /* A connection is there, the first or a later one: how far away the server is. */
 void flights_start(struct flights *flights, struct rpc_client *client);
+/* Whether the server is so far away that round trips count for more than bytes. */
+bool flights_are_far(const struct flights *flights);
 bool flights_have_room(const struct flights *flights);
 void flights_add(struct flights *flights, struct rpc_client *client, struct rpc_pending *pending,
                  uint64_t offset, size_t count);

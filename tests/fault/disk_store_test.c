@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static struct shim shim = {.below = "/store-"};
+static struct shim shim = {.below = "/store."};
 
 static void begin_faults(unsigned nth, bool lasting)
 {

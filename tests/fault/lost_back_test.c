@@ -9,7 +9,7 @@
  * listens until a second dropper does: so the server's dial-back fails at first,
  * and then goes through that dropper.
  */
-#include "client/lib/session.h"
+#include "fault/by_hand.h"
 #include "fault/dropper.h"
 #include "fault/roll.h"
 #include "fault/world.h"
@@ -243,16 +243,7 @@ static void test_notify_dialled(void **state)
     }
 }
 
-/* ---- calls by hand: their ids and numbers are the test's ---- */
-
-#define must_answer(call, res)                                                          \
-    do {                                                                                \
-        struct failure why_ = {.text = ""};                                             \
-        if (session_call(stage.session, &(call), &why_) != OUTCOME_OK)                  \
-            fail_msg("%s", why_.text);                                                  \
-        if ((res).status != FS_OK)                                                      \
-            fail_msg("procedure %u answers status %d", (call).procedure, (res).status); \
-    } while (0)
+/* ---- calls by hand ---- */
 
 static void plan(uint32_t procedure, enum lost lost)
 {
@@ -265,70 +256,14 @@ static void expect_dropped(void)
     stage.drops++;
 }
 
-static void attach_by_hand(const struct id *mailbox, uint64_t waiting)
-{
-    fs_attach_args args = {.mailbox = translate_id(mailbox), .callback = {.ticket = translate_id(mailbox)}};
-    fs_attach_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_ATTACH, fs_attach_args, &args, fs_attach_res, &res);
-    must_answer(call, res);
-    assert_int_equal(res.fs_attach_res_u.attachment.waiting, waiting);
-    session_call_end(&call);
-}
-
-static void register_by_hand(const struct id *mailbox)
-{
-    struct id interest = id_random();
-    fs_register_args args = {
-        .mailbox = translate_id(mailbox),
-        .interest = translate_id(&interest),
-        .match = FS_GLOB,
-        .pattern = translate_name("back/*"),
-        .seconds = INTEREST_SECONDS,
-        .repeat = FS_EVERY,
-        .present = FS_IGNORE,
-    };
-    fs_register_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_REGISTER_INTEREST, fs_register_args, &args,
-                                            fs_register_res, &res);
-    must_answer(call, res);
-    session_call_end(&call);
-}
-
 /* Asks for what follows `since`, and expects exactly the numbers `first` to `last`. */
-static void events_by_hand(const struct id *mailbox, uint64_t since, uint64_t first, uint64_t last)
+static void expect_events(const struct id *mailbox, uint64_t since, uint64_t first, uint64_t last)
 {
-    fs_events_args args = {.mailbox = translate_id(mailbox), .since = since, .limit = FS_EVENTS_MAX};
-    fs_events_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
-    must_answer(call, res);
-    const fs_events *page = &res.fs_events_res_u.page;
-    assert_int_equal(page->rows.rows_len, last + 1 - first);
-    for (u_int i = 0; i < page->rows.rows_len; i++)
-        assert_int_equal(page->rows.rows_val[i].number, first + i);
-    assert_false(page->more);
-    session_call_end(&call);
-}
-
-static uint64_t newest_by_hand(const struct id *mailbox)
-{
-    fs_events_args args = {.mailbox = translate_id(mailbox), .limit = FS_EVENTS_MAX};
-    fs_events_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
-    must_answer(call, res);
-    const fs_events *page = &res.fs_events_res_u.page;
-    assert_int_equal(page->rows.rows_len, PUTS);
-    uint64_t newest = page->rows.rows_val[PUTS - 1].number;
-    session_call_end(&call);
-    return newest;
-}
-
-static void forget_by_hand(const struct id *mailbox)
-{
-    fs_detach_args args = {.mailbox = translate_id(mailbox), .forget = true};
-    fs_done_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_DETACH, fs_detach_args, &args, fs_done_res, &res);
-    must_answer(call, res);
-    session_call_end(&call);
+    uint64_t numbers[FS_EVENTS_MAX];
+    size_t count = by_hand_events(stage.session, mailbox, since, numbers);
+    assert_int_equal(count, last + 1 - first);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(numbers[i], first + i);
 }
 
 static void test_mailbox(void **state)
@@ -336,48 +271,28 @@ static void test_mailbox(void **state)
     (void)state;
     for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
         struct id mailbox = id_random();
-        register_by_hand(&mailbox);
+        by_hand_register(stage.session, &mailbox, "back/*");
         for (unsigned i = 0; i < PUTS; i++)
             put_one();
-        uint64_t newest = newest_by_hand(&mailbox);
+        uint64_t numbers[FS_EVENTS_MAX];
+        assert_int_equal(by_hand_events(stage.session, &mailbox, 0, numbers), PUTS);
+        const uint64_t newest = numbers[PUTS - 1];
         plan(FSPROC_ATTACH, lost);
-        attach_by_hand(&mailbox, PUTS);
+        by_hand_attach(stage.session, &mailbox, PUTS);
         expect_dropped();
         /* Acknowledges all but two, and is told those, however often it is asked. */
         plan(FSPROC_EVENTS, lost);
-        events_by_hand(&mailbox, newest - 2, newest - 1, newest);
+        expect_events(&mailbox, newest - 2, newest - 1, newest);
         expect_dropped();
         /* Acknowledged is acknowledged; and to ask does not acknowledge what was answered. */
-        events_by_hand(&mailbox, 0, newest - 1, newest);
-        attach_by_hand(&mailbox, 2);
+        expect_events(&mailbox, 0, newest - 1, newest);
+        by_hand_attach(stage.session, &mailbox, 2);
         plan(FSPROC_DETACH, lost);
-        forget_by_hand(&mailbox);
+        by_hand_forget(stage.session, &mailbox);
         expect_dropped();
-        forget_by_hand(&mailbox);
+        by_hand_forget(stage.session, &mailbox);
         until(nothing_waits());
     }
-}
-
-static uint64_t open_upload(const struct id *upload, const char *name)
-{
-    fs_upload_open_args args = {.upload = translate_id(upload), .name = translate_name(name)};
-    fs_upload_open_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_OPEN, fs_upload_open_args, &args,
-                                            fs_upload_open_res, &res);
-    must_answer(call, res);
-    uint64_t held = res.fs_upload_open_res_u.state.held;
-    session_call_end(&call);
-    return held;
-}
-
-static void abort_upload(const struct id *upload)
-{
-    fs_upload_abort_args args = {.upload = translate_id(upload)};
-    fs_done_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_ABORT, fs_upload_abort_args, &args, fs_done_res,
-                                            &res);
-    must_answer(call, res);
-    session_call_end(&call);
 }
 
 static void test_upload_abort(void **state)
@@ -386,21 +301,14 @@ static void test_upload_abort(void **state)
     char bytes[SMALL] = "";
     for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
         struct id upload = id_random();
-        assert_int_equal(open_upload(&upload, "given up"), 0);
-        fs_upload_data_args args = {.upload = translate_id(&upload),
-                                    .content = {.fs_data_len = sizeof bytes, .fs_data_val = bytes}};
-        fs_upload_data_res res = {0};
-        struct session_call call = SESSION_CALL(FSPROC_UPLOAD_DATA, fs_upload_data_args, &args,
-                                                fs_upload_data_res, &res);
-        must_answer(call, res);
-        assert_int_equal(res.held, SMALL);
-        session_call_end(&call);
+        assert_int_equal(by_hand_open(stage.session, &upload, "given up"), 0);
+        by_hand_data(stage.session, &upload, bytes, sizeof bytes);
         plan(FSPROC_UPLOAD_ABORT, lost);
-        abort_upload(&upload);
+        by_hand_abort(stage.session, &upload);
         expect_dropped();
         /* Nothing of it is held; the id begins anew. */
-        assert_int_equal(open_upload(&upload, "given up"), 0);
-        abort_upload(&upload);
+        assert_int_equal(by_hand_open(stage.session, &upload, "given up"), 0);
+        by_hand_abort(stage.session, &upload);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "fault/acts/acts.h"
 
 #include "fault/acts/trial.h"
+#include "fault/acts/trial_acts.h"
 #include "fault/memory/memory.h"
 
 #include <fcntl.h>
@@ -150,6 +151,36 @@ static unsigned next(const struct breakage *breakage, const struct act *act, uns
     return nth + (step > 1 ? step : 1);
 }
 
+/*
+ * The same backwards, of one act after the other that are alike but for their ids, and none of them done: what the
+ * last one left in the log lies there, where this one stops half-way.
+ */
+static void break_backwards(const struct breakage *breakage, const struct act *act, struct subject *subject,
+                            unsigned serial, unsigned from, struct tally *tally)
+{
+    static struct round round;
+    trial_begin(&round.trial, subject, serial);
+    for (unsigned nth = from; nth > 0; nth--) {
+        struct failure why = {0};
+        round.breakage = breakage;
+        round.act = act;
+        round.nth = nth;
+        round.trial.id = id_random();
+        watch_writes(subject);
+        breakage->begin(nth, breakage->lasting);
+        enum outcome outcome = act->run(&round.trial, &why);
+        unsigned failed = breakage->end();
+        judge(&round, outcome, &why, failed);
+        tally->rounds++;
+        tally->faults += failed;
+        tally->refusals += outcome != OUTCOME_OK;
+        tally->doubts += outcome == OUTCOME_UNKNOWN;
+        if (outcome == OUTCOME_OK)
+            assert_ok(remove_name(subject, &alice, NULL, round.trial.name, NULL));
+    }
+    trial_end(&round.trial);
+}
+
 static void break_act(const struct breakage *breakage, const struct act *act, struct tally *tally)
 {
     static struct round round;
@@ -169,6 +200,8 @@ static void break_act(const struct breakage *breakage, const struct act *act, st
     }
     if (met)
         wrong(&round, "it has no end", "");
+    if (act->look == look_made && !act->prepare && !breakage->cold)
+        break_backwards(breakage, act, subject, ++serial, round.nth, tally);
     step(subject, 8 * STORE_ANSWER_SECONDS);
     sweep(subject, NULL, NULL);
     step(subject, 8 * STORE_ANSWER_SECONDS);
@@ -197,4 +230,5 @@ void acts_break(const struct breakage *breakage)
     print_message("%s%s%s: %u rounds, %u calls failed, %u acts were refused for it, %u of them in doubt\n",
                   breakage->name, breakage->lasting ? ", lasting" : "", breakage->cold ? ", cold" : "",
                   tally.rounds, tally.faults, tally.refusals, tally.doubts);
+    assert_true(tally.faults > 0 && tally.refusals > 0);
 }

@@ -2,6 +2,7 @@
 
 #include "fault/acts/trial_acts.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,14 +22,24 @@ void trial_backup_path(const struct trial *trial, unsigned nth, char out[TRIAL_P
     snprintf(out, TRIAL_PATH_SIZE, "%.60s.backup-%u-%u", trial->subject->folder, trial->serial, nth);
 }
 
+/* Also what could not be removed on a disk that failed: TARGET.new-... */
+static void remove_backups(struct trial *trial)
+{
+    char pattern[TRIAL_PATH_SIZE];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%.60s.backup-%u-*", trial->subject->folder, trial->serial);
+    if (trial->backups > 0 && glob(pattern, 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            subject_remove_folder(found.gl_pathv[i]);
+        globfree(&found);
+    }
+    trial->backups = 0;
+}
+
 void trial_end(struct trial *trial)
 {
     struct subject *s = trial->subject;
-    char path[TRIAL_PATH_SIZE];
-    while (trial->backups > 0) {
-        trial_backup_path(trial, --trial->backups, path);
-        subject_remove_folder(path);
-    }
+    remove_backups(trial);
     const char *const names[] = {trial->name, trial->other};
     for (unsigned i = 0; i < 2; i++) {
         enum outcome outcome = remove_name(s, &alice, NULL, names[i], NULL);

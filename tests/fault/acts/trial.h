@@ -6,7 +6,7 @@
 #include "service/store_subject.h"
 
 /* A part and a large one together are too much for a row of the database: they share a blob. */
-enum { TRIAL_LARGE = 20000, TRIAL_PART = 60000, TRIAL_PATH_SIZE = 128 };
+enum { TRIAL_PAGES = 9000, TRIAL_LARGE = 20000, TRIAL_PART = 60000, TRIAL_PATH_SIZE = 128 };
 
 enum trial_state { TRIAL_NOT, TRIAL_DONE, TRIAL_HALF };
 

@@ -36,6 +36,13 @@ static enum outcome run_put_small(struct trial *trial, struct failure *why)
     return do_put(trial, &small, why);
 }
 
+/* In the database, on pages of its own. */
+static enum outcome run_put_pages(struct trial *trial, struct failure *why)
+{
+    struct store_put pages = put_of(trial, TRIAL_PAGES, false);
+    return do_put(trial, &pages, why);
+}
+
 static enum outcome run_put_large(struct trial *trial, struct failure *why)
 {
     struct store_put large = put_of(trial, TRIAL_LARGE, false);
@@ -440,6 +447,7 @@ static enum outcome run_backup(struct trial *trial, struct failure *why)
 
 const struct act acts[] = {
     {.name = "put of 100 bytes", .run = run_put_small, .look = look_made},
+    {.name = "put of some pages", .run = run_put_pages, .look = look_made},
     {.name = "put of 20,000 bytes", .run = run_put_large, .look = look_made},
     {.name = "replace", .prepare = prepare_file, .run = run_replace, .look = look_replaced},
     {.name = "put of two", .run = run_put_many},

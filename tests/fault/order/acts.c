@@ -1,5 +1,7 @@
 #include "fault/order/acts.h"
 
+#include "fault/by_hand.h"
+#include "proto/fileshare.h"
 #include "server/store/local/database.h"
 
 #include <setjmp.h>
@@ -186,6 +188,33 @@ static void do_interests(void)
     fileshare_detach(stage.session);
 }
 
+/* A mailbox without a way back, which is asked, and thereby told what was shown; an upload that is given up. */
+static void do_by_hand(void)
+{
+    const struct id mailbox = id_random(), upload = id_random();
+    uint64_t numbers[FS_EVENTS_MAX];
+    char bytes[1000] = "", secret[33];
+    by_hand_register(stage.session, &mailbox, "asked/*");
+    told(REGISTER, "SELECT count(*) FROM interest WHERE pattern = 'asked/*' AND state = 0");
+    put("asked/1", 10, UPLOAD, false);
+    put("asked/2", 20, UPLOAD, false);
+    await_row("SELECT count(*) = 2 FROM event");
+    assert_int_equal(by_hand_events(stage.session, &mailbox, 0, numbers), 2);
+    const unsigned long long first = numbers[0], second = numbers[1];
+    told(EVENTS, "SELECT count(*) = 2 FROM event WHERE number IN (%llu, %llu)", first, second);
+    stage.acts[stage.act_count - 1].reads = true;
+    assert_int_equal(by_hand_events(stage.session, &mailbox, first, numbers), 1);
+    told(EVENTS, "SELECT group_concat(number) = '%llu' FROM event", second);
+    by_hand_forget(stage.session, &mailbox);
+    id_text(&mailbox, secret);
+    told(DETACH, "SELECT NOT count(*) FROM mailbox WHERE secret = x'%s'", secret);
+    assert_int_equal(by_hand_open(stage.session, &upload, "given up"), 0);
+    by_hand_data(stage.session, &upload, bytes, sizeof bytes);
+    await_row("SELECT count(*) FROM upload");
+    by_hand_abort(stage.session, &upload);
+    told(ABORT, "SELECT NOT count(*) FROM upload");
+}
+
 /* ---- an upload that is broken off ---- */
 
 struct sending {
@@ -260,6 +289,7 @@ void acts_do(void)
 {
     do_files();
     do_interests();
+    do_by_hand();
     stop_in_an_upload();
 }
 

@@ -20,6 +20,8 @@ enum procedure {
     REGISTER = 12,
     CANCEL = 13,
     RENEW = 14,
+    DETACH = 17,
+    EVENTS = 18,
     UPLOAD_MANY = 20,
     NOTIFY = 2,
     ACTS_MAX = 64
@@ -28,7 +30,9 @@ enum procedure {
 /* What a client was told, and what a disk that has just that says to a question: 1. */
 struct act {
     uint32_t procedure;
+    bool reads; /* it told what was durable already */
     char question[256];
+    size_t ops; /* done when it was told: order_test finds out */
 };
 
 struct stage {

@@ -1,5 +1,7 @@
 #include "server/store/local/database.h"
 
+#include "server/store/local/log_tail.h"
+
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -188,7 +190,8 @@ enum outcome database_commit(struct database *db, struct failure *why)
         return OUTCOME_OK;
     database_rollback(db);
     /* The log may hold all of it although what came after failed: the next open would find it done. */
-    if (outcome == OUTCOME_UNAVAILABLE || outcome == OUTCOME_NOMEM)
+    if (outcome == OUTCOME_UNAVAILABLE || outcome == OUTCOME_NOMEM ||
+        (outcome == OUTCOME_NOSPACE && log_tail_commits(sqlite3_db_filename(db->sql, "main"))))
         outcome = OUTCOME_UNKNOWN;
     return failure_set(why, outcome, "%s", trouble.text);
 }

@@ -1,0 +1,111 @@
+#include "fault/by_hand.h"
+
+#include "proto/fileshare.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { INTEREST_SECONDS = 3600 };
+
+static void must_answer(struct fileshare *session, struct session_call *call)
+{
+    struct failure why = {.text = ""};
+    fs_status status;
+    if (session_call(session, call, &why) != OUTCOME_OK)
+        fail_msg("%s", why.text);
+    memcpy(&status, call->results, sizeof status);
+    if (status != FS_OK)
+        fail_msg("procedure %u answers status %d", call->procedure, status);
+}
+
+void by_hand_attach(struct fileshare *session, const struct id *mailbox, uint64_t waiting)
+{
+    fs_attach_args args = {.mailbox = translate_id(mailbox), .callback = {.ticket = translate_id(mailbox)}};
+    fs_attach_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_ATTACH, fs_attach_args, &args, fs_attach_res, &res);
+    must_answer(session, &call);
+    assert_int_equal(res.fs_attach_res_u.attachment.waiting, waiting);
+    session_call_end(&call);
+}
+
+void by_hand_forget(struct fileshare *session, const struct id *mailbox)
+{
+    fs_detach_args args = {.mailbox = translate_id(mailbox), .forget = true};
+    fs_done_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_DETACH, fs_detach_args, &args, fs_done_res, &res);
+    must_answer(session, &call);
+    session_call_end(&call);
+}
+
+void by_hand_register(struct fileshare *session, const struct id *mailbox, const char *glob)
+{
+    struct id interest = id_random();
+    fs_register_args args = {
+        .mailbox = translate_id(mailbox),
+        .interest = translate_id(&interest),
+        .match = FS_GLOB,
+        .pattern = translate_name(glob),
+        .seconds = INTEREST_SECONDS,
+        .repeat = FS_EVERY,
+        .present = FS_IGNORE,
+    };
+    fs_register_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_REGISTER_INTEREST, fs_register_args, &args,
+                                            fs_register_res, &res);
+    must_answer(session, &call);
+    session_call_end(&call);
+}
+
+size_t by_hand_events(struct fileshare *session, const struct id *mailbox, uint64_t since,
+                      uint64_t numbers[FS_EVENTS_MAX])
+{
+    fs_events_args args = {.mailbox = translate_id(mailbox), .since = since, .limit = FS_EVENTS_MAX};
+    fs_events_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_EVENTS, fs_events_args, &args, fs_events_res, &res);
+    must_answer(session, &call);
+    const fs_events *page = &res.fs_events_res_u.page;
+    size_t count = page->rows.rows_len;
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = page->rows.rows_val[i].number;
+    assert_false(page->more);
+    session_call_end(&call);
+    return count;
+}
+
+uint64_t by_hand_open(struct fileshare *session, const struct id *upload, const char *name)
+{
+    fs_upload_open_args args = {.upload = translate_id(upload), .name = translate_name(name)};
+    fs_upload_open_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_OPEN, fs_upload_open_args, &args,
+                                            fs_upload_open_res, &res);
+    must_answer(session, &call);
+    uint64_t held = res.fs_upload_open_res_u.state.held;
+    session_call_end(&call);
+    return held;
+}
+
+void by_hand_data(struct fileshare *session, const struct id *upload, void *bytes, size_t count)
+{
+    fs_upload_data_args args = {.upload = translate_id(upload),
+                                .content = {.fs_data_len = (u_int)count, .fs_data_val = bytes}};
+    fs_upload_data_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_DATA, fs_upload_data_args, &args,
+                                            fs_upload_data_res, &res);
+    must_answer(session, &call);
+    assert_int_equal(res.held, count);
+    session_call_end(&call);
+}
+
+void by_hand_abort(struct fileshare *session, const struct id *upload)
+{
+    fs_upload_abort_args args = {.upload = translate_id(upload)};
+    fs_done_res res = {0};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_ABORT, fs_upload_abort_args, &args, fs_done_res,
+                                            &res);
+    must_answer(session, &call);
+    session_call_end(&call);
+}

@@ -1,0 +1,25 @@
+/*
+ * by_hand: calls that the library makes seldom, or never in this way, over one of its sessions: their ids and
+ * numbers are the test's. A call that is not answered with OK fails the test.
+ */
+#pragma once
+
+#include "base/id.h"
+#include "client/lib/session.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A mailbox without a way back; `waiting` events are in it. */
+void by_hand_attach(struct fileshare *session, const struct id *mailbox, uint64_t waiting);
+void by_hand_forget(struct fileshare *session, const struct id *mailbox);
+/* An interest in every arrival that the glob matches. */
+void by_hand_register(struct fileshare *session, const struct id *mailbox, const char *glob);
+/* Acknowledges up to `since`, asks for what follows; how many came, and their numbers. More there may not be. */
+size_t by_hand_events(struct fileshare *session, const struct id *mailbox, uint64_t since,
+                      uint64_t numbers[FS_EVENTS_MAX]);
+
+/* How much of it is held. */
+uint64_t by_hand_open(struct fileshare *session, const struct id *upload, const char *name);
+void by_hand_data(struct fileshare *session, const struct id *upload, void *bytes, size_t count);
+void by_hand_abort(struct fileshare *session, const struct id *upload);

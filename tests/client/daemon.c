@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,12 +101,28 @@ static bool read_addresses(struct daemon *daemon)
     return port != 0;
 }
 
+pid_t fork_afresh(void)
+{
+    sigset_t stops, before;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stops, &before);
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGINT, SIG_DFL);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
 void daemon_launch(struct daemon *daemon)
 {
     char path[128];
     snprintf(path, sizeof path, "%s/addresses", daemon->folder);
     unlink(path);
-    daemon->pid = fork();
+    daemon->pid = fork_afresh();
     if (daemon->pid == 0)
         run(daemon);
 }

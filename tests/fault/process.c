@@ -43,7 +43,7 @@ void process_start(struct process *process, const char *folder, const char *cons
     const char *environment[] = {home, state, path, "LC_ALL=C", NULL};
     for (size_t i = 0; arguments[i] && i < ARGUMENTS_MAX; i++)
         all[i + 1] = arguments[i];
-    process->pid = fork();
+    process->pid = fork_afresh();
     if (process->pid == 0)
         become(folder, all, environment, input);
     if (process->pid < 0)

@@ -46,7 +46,7 @@ void program_start(struct program *program, const struct program_plan *plan)
 {
     int pipes[2];
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-    *program = (struct program){.pid = fork(), .in = pipes[1]};
+    *program = (struct program){.pid = fork_afresh(), .in = pipes[1]};
     if (program->pid == 0)
         run(plan, pipes[0]);
     assert_true(program->pid > 0);

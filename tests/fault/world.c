@@ -143,7 +143,9 @@ enum fileshare_status world_put(struct world *world, struct fileshare *session, 
     if (status == FILESHARE_OK) {
         struct digest_value digest = digest_of(bytes, size);
         if (unchanged || out->size != size || memcmp(out->digest, &digest, sizeof digest) != 0)
-            world_wrong(world, "%s was put as something else%s", name, unchanged ? ": unchanged" : "");
+            /* The words are of a refusal before, if there was one. */
+            world_wrong(world, "%s was put as something else%s; said before: %s", name,
+                        unchanged ? ": unchanged" : "", error->text);
     }
     close(fd);
     free(bytes);

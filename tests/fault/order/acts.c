@@ -209,8 +209,8 @@ static void do_by_hand(void)
     id_text(&mailbox, secret);
     told(DETACH, "SELECT NOT count(*) FROM mailbox WHERE secret = x'%s'", secret);
     assert_int_equal(by_hand_open(stage.session, &upload, "given up"), 0);
+    told(OPEN, "SELECT count(*) FROM upload");
     by_hand_data(stage.session, &upload, bytes, sizeof bytes);
-    await_row("SELECT count(*) FROM upload");
     by_hand_abort(stage.session, &upload);
     told(ABORT, "SELECT NOT count(*) FROM upload");
 }

@@ -13,6 +13,7 @@
 
 enum procedure {
     UPLOAD = 2,
+    OPEN = 3,
     COMMIT = 5,
     ABORT = 6,
     REMOVE = 10,

@@ -262,18 +262,26 @@ enum outcome publish_run(struct local *local, struct database *db, void *argumen
     return outcome == OUTCOME_OK ? tally_end(db, &tally, why) : outcome;
 }
 
+/*
+ * The name first, and then the answer: what stands in the way may be this very act, done meanwhile by an earlier
+ * sending of the same call. Then its answer is there, too.
+ */
 enum outcome publish_look(struct local *local, const struct publishing *publishing, struct store_entry *out,
                           struct failure *why)
 {
     scoped_reader struct reader reader = {0};
     enum outcome outcome = readers_take(&local->readers, &reader, why);
-    if (outcome == OUTCOME_OK)
-        outcome = publish_answered(reader.db, &publishing->key, out, why);
-    if (outcome != OUTCOME_ABSENT)
+    if (outcome != OUTCOME_OK)
         return outcome;
     outcome = publish_check(reader.db, publishing->key.caller, publishing->entry.name, &publishing->condition,
                             why);
-    return outcome == OUTCOME_OK ? OUTCOME_ABSENT : outcome;
+    struct failure trouble = {0};
+    enum outcome answered = publish_answered(reader.db, &publishing->key, out, &trouble);
+    if (answered == OUTCOME_ABSENT)
+        return outcome == OUTCOME_OK ? OUTCOME_ABSENT : outcome;
+    if (answered != OUTCOME_OK && why)
+        *why = trouble;
+    return answered;
 }
 
 /* ---- publish ---- */

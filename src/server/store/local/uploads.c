@@ -311,12 +311,19 @@ static enum outcome begin_look(struct local *local, const struct store_caller *c
     scoped_pack struct pack body = {0};
     scoped_reader struct reader reader = {0};
     enum outcome outcome = readers_take(&local->readers, &reader, why);
-    if (outcome == OUTCOME_OK)
-        outcome = answers_find(reader.db, &key, &body, why);
-    if (outcome == OUTCOME_OK)
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    /* In this order: what stands there may be this very upload, published meanwhile (publish_look). */
+    outcome = publish_check(reader.db, caller, begin->name, &begin->condition, why);
+    struct failure trouble = {0};
+    enum outcome answered = answers_find(reader.db, &key, &body, &trouble);
+    if (answered == OUTCOME_OK)
         return begin_published(&body, out, why);
-    if (outcome == OUTCOME_ABSENT)
-        outcome = publish_check(reader.db, caller, begin->name, &begin->condition, why);
+    if (answered != OUTCOME_ABSENT) {
+        if (why)
+            *why = trouble;
+        return answered;
+    }
     return outcome == OUTCOME_OK ? local_has_room(local, begin->size_known ? begin->size : 0, why) : outcome;
 }
 

@@ -264,6 +264,40 @@ static void test_pipeline(void **state)
     close(fd);
 }
 
+/* Large ordered calls are served in the turn that reads them: each is answered before the next, which may take long. */
+static void test_large_in_order(void **state)
+{
+    enum { SIZE = 100 * 1024, CALLS = 4 };
+    uint8_t credential[64], reply[CALL_MAX];
+    uint8_t *message = malloc(SIZE + CALL_MAX);
+    uint32_t *arguments = calloc(1, SIZE);
+    struct call_form form = call_of(SMALL_PROGRAM, 1, SMALL_ORDER);
+    unsigned before = atomic_load(&small.served);
+
+    (void)state;
+    assert_true(message && arguments);
+    form.flavor = AUTH_SYS;
+    form.credential = credential;
+    form.credential_size = credential_of(1, credential);
+    form.arguments = arguments;
+    form.arguments_size = SIZE;
+    int fd = peer_connect(&small.tcp);
+    for (form.xid = 0; form.xid < CALLS; form.xid++) {
+        arguments[0] = htonl(form.xid == 0 ? 0 : 300);
+        peer_send_record(fd, message, call_encode(&form, message, SIZE + CALL_MAX));
+    }
+    for (unsigned i = 0; i < CALLS; i++) {
+        assert_int_equal(peer_receive(fd, reply, sizeof reply), REPLY_HEADER + 4);
+        assert_int_equal(ntohl(*(uint32_t *)(void *)reply), i);
+        assert_int_equal(ntohl(*(uint32_t *)(void *)(reply + REPLY_HEADER)), before + i);
+        if (i == 0)
+            assert_true(atomic_load(&small.served) < before + CALLS); /* the others have yet to be */
+    }
+    close(fd);
+    free(message);
+    free(arguments);
+}
+
 /* A peer that has sent all and shut its side down still gets its answers. */
 static void test_half_closed(void **state)
 {
@@ -318,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_local_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bulk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pipeline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_half_closed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop, set_up, tear_down),
     };

@@ -98,7 +98,7 @@ static void order(struct svc_req *request, SVCXPRT *transport)
         return;
     }
     u_int result = atomic_load(served);
-    nap(1);
+    nap(number > 0 ? number : 1);
     atomic_fetch_add(served, 1);
     svc_sendreply(transport, (xdrproc_t)xdr_u_int, (char *)&result);
 }

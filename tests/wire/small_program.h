@@ -16,7 +16,7 @@ enum {
     SMALL_GIVE = 2,  /* count -> opaque of so many bytes (the same byte) */
     SMALL_SLEEP = 3, /* milliseconds -> nothing; may wait */
     SMALL_WHO = 4,   /* -> the principal's text; `superior` */
-    SMALL_ORDER = 5, /* number -> how many were served before; may wait, ordered; sleeps a moment */
+    SMALL_ORDER = 5, /* ms to sleep (0: a moment) -> how many were served before; may wait, ordered */
     SMALL_HELLO = 6, /* anonymous; -> the connection's number as a hyper */
     SMALL_FETCH = 7, /* as GIVE; may wait */
     SMALL_COUNT

@@ -172,8 +172,12 @@ enum outcome names_list(struct fileshare *session, const char *glob,
     if (strlen(listing.glob) > NAME_SIZE_MAX)
         return failure_set(why, OUTCOME_INVALID, "cannot list: the glob is longer than %d bytes",
                            NAME_SIZE_MAX);
-    while (listing.more && outcome == OUTCOME_OK)
-        outcome = list_page(&listing, why);
+    while (listing.more && outcome == OUTCOME_OK) {
+        /* A page that came ahead would hide that a stop was asked for. */
+        outcome = stop_check(&session->stop, why);
+        if (outcome == OUTCOME_OK)
+            outcome = list_page(&listing, why);
+    }
     forget_ahead(&listing);
     return outcome;
 }

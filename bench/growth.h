@@ -66,8 +66,9 @@ uint64_t target_memory(const struct target *target, const char *field); /* bytes
 
 struct growth_work {
     const char *what;
-    unsigned calls;                                         /* a round */
-    void (*prepare)(struct target *target, unsigned calls); /* before each round, not measured; or NULL */
+    unsigned each;                                         /* so many calls a run */
+    unsigned runs;                                         /* a round */
+    void (*prepare)(struct target *target, unsigned runs); /* before each round, not measured; or NULL */
     void (*run)(struct target *target);
 };
 

@@ -218,9 +218,9 @@ static void publish_for_alike(struct target *target)
 void interests_measure(struct target *reference, struct target *subject)
 {
     const struct growth_work work[] = {
-        {"publish, nobody waits for it", 2 * CALLS, NULL, publish_for_none},
-        {"publish, one waits for the name", CALLS, prepare_names, publish_for_one},
-        {"publish, one waits with a glob", CALLS, prepare_globs, publish_for_one},
+        {"publish, nobody waits for it", 1, 2 * CALLS, NULL, publish_for_none},
+        {"publish, one waits for the name", 1, CALLS, prepare_names, publish_for_one},
+        {"publish, one waits with a glob", 1, CALLS, prepare_globs, publish_for_one},
     };
     growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
 }
@@ -228,8 +228,8 @@ void interests_measure(struct target *reference, struct target *subject)
 void open_measure(struct target *reference, struct target *subject)
 {
     const struct growth_work work[] = {
-        {"publish, no open glob matches", CALLS, NULL, publish_for_none},
-        {"publish, one open glob matches", CALLS, prepare_open, publish_for_open},
+        {"publish, no open glob matches", 1, CALLS, NULL, publish_for_none},
+        {"publish, one open glob matches", 1, CALLS, prepare_open, publish_for_open},
     };
     growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
 }
@@ -237,8 +237,8 @@ void open_measure(struct target *reference, struct target *subject)
 void alike_measure(struct target *reference, struct target *subject)
 {
     const struct growth_work work[] = {
-        {"publish, none of the globs alike matches", CALLS, NULL, publish_alike_for_none},
-        {"publish, one of the globs alike matches", CALLS, prepare_alike, publish_for_alike},
+        {"publish, none of the globs alike matches", 1, CALLS, NULL, publish_alike_for_none},
+        {"publish, one of the globs alike matches", 1, CALLS, prepare_alike, publish_for_alike},
     };
     growth_measure(reference, subject, work, sizeof work / sizeof work[0]);
 }

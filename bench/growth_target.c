@@ -175,15 +175,16 @@ struct figures {
 static void run_round(struct target *target, const struct growth_work *work, struct figures *figures, int at)
 {
     if (work->prepare)
-        work->prepare(target, work->calls);
+        work->prepare(target, work->runs);
+    double calls = (double)work->runs * work->each;
     double began = growth_now(), cpu = target_cpu(target);
-    for (unsigned i = 0; i < work->calls; i++)
+    for (unsigned i = 0; i < work->runs; i++)
         work->run(target);
     /* The first round warms up. */
     if (at < 0)
         return;
-    figures->wall[at] = (growth_now() - began) / work->calls;
-    figures->cpu[at] = (target_cpu(target) - cpu) / work->calls;
+    figures->wall[at] = (growth_now() - began) / calls;
+    figures->cpu[at] = (target_cpu(target) - cpu) / calls;
 }
 
 static void measure_one(struct target *reference, struct target *subject, const struct growth_work *work)
@@ -196,7 +197,7 @@ static void measure_one(struct target *reference, struct target *subject, const 
     }
     double of_reference = growth_ratio(own.wall, beside.wall, GROWTH_ROUNDS);
     double cpu_of_reference = growth_ratio(own.cpu, beside.cpu, GROWTH_ROUNDS);
-    growth_row(subject, work->what, (uint64_t)work->calls * GROWTH_ROUNDS,
+    growth_row(subject, work->what, (uint64_t)work->runs * work->each * GROWTH_ROUNDS,
                growth_median(own.wall, GROWTH_ROUNDS), growth_median(own.cpu, GROWTH_ROUNDS), of_reference,
                cpu_of_reference);
 }

@@ -1,6 +1,6 @@
 /*
  * cost_works SERVER FOLDER: for each line "WORK COUNT" that it reads, does one kind of work COUNT times, one after the
- * other in a session of their own, and says "done".
+ * other in a session of their own, and says "done"; before the first, "ready".
  *
  * tests/cost/measure counts what that takes, here and in the server. Nothing is done here that the number of
  * times would add to, but for what a caller of the library has to do: files are made before.
@@ -295,6 +295,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: cost_works SERVER FOLDER\n");
         return 2;
     }
+    puts("ready");
+    fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
         struct works works = {
             .server = argv[1],

@@ -125,7 +125,8 @@ static bool_t give_reply(SVCXPRT *transport, struct rpc_msg *message)
     message->rm_xid = call->header->xid;
     message->rm_direction = REPLY;
     /* The dispatcher takes arguments that found no memory for malformed ones. */
-    if (call->starved && message->rm_reply.rp_stat == MSG_ACCEPTED && message->acpted_rply.ar_stat == GARBAGE_ARGS)
+    if (call->starved && message->rm_reply.rp_stat == MSG_ACCEPTED &&
+        message->acpted_rply.ar_stat == GARBAGE_ARGS)
         message->acpted_rply.ar_stat = SYSTEM_ERR;
     /* Most replies are small, and of those that are not, most have sources that know how much they fill in. */
     reply = encode(call, message, call->source ? wanted_room(call) : REPLY_SMALL, &spoilt);

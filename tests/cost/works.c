@@ -26,10 +26,10 @@ struct works {
     struct fileshare *session;
     const char *server, *folder;
     unsigned count;
-    unsigned taken, told;              /* of many files; rows of a list */
-    char name[64], path[256];          /* of a file that is told before the next is taken, else in `files` */
+    unsigned taken, told;     /* of many files; rows of a list */
+    char name[64], path[256]; /* of a file that is told before the next is taken, else in `files` */
     struct file *files;
-    pthread_mutex_t mutex;             /* of `arrived`, which a thread of the library sets */
+    pthread_mutex_t mutex; /* of `arrived`, which a thread of the library sets */
     pthread_cond_t changed;
     unsigned arrived;
 };
@@ -158,8 +158,8 @@ static bool next_put(void *context, struct fileshare_put_file *out)
     return file;
 }
 
-static void told_put(void *context, const struct fileshare_put_file *file, const struct fileshare_entry *entry,
-                     bool unchanged, const struct fileshare_error *error)
+static void told_put(void *context, const struct fileshare_put_file *file,
+                     const struct fileshare_entry *entry, bool unchanged, const struct fileshare_error *error)
 {
     if (unchanged)
         die(file->name, "it was there already");
@@ -170,12 +170,15 @@ static bool next_get(void *context, struct fileshare_get_file *out)
 {
     struct file *file = next_file(context);
     if (file)
-        *out = (struct fileshare_get_file){.name = file->name, .path = file->name, .size = 4096, .replace = true};
+        *out = (struct fileshare_get_file){.name = file->name,
+                                           .path = file->name,
+                                           .size = 4096,
+                                           .replace = true};
     return file;
 }
 
-static void told_get(void *context, const struct fileshare_get_file *file, const struct fileshare_entry *entry,
-                     const struct fileshare_error *error)
+static void told_get(void *context, const struct fileshare_get_file *file,
+                     const struct fileshare_entry *entry, const struct fileshare_error *error)
 {
     tell(context, file->name, entry, error);
 }
@@ -194,8 +197,10 @@ static void do_unbundle(struct works *works)
     char folder[256];
     struct fileshare_error error;
     snprintf(folder, sizeof folder, "%s/got", works->folder);
-    const struct fileshare_get_many many = {
-        .folder = folder, .next = next_get, .told = told_get, .context = works};
+    const struct fileshare_get_many many = {.folder = folder,
+                                            .next = next_get,
+                                            .told = told_get,
+                                            .context = works};
     check(fileshare_get_many(works->session, &many, &error), "unbundle", &error);
     if (works->told != works->count)
         die("unbundle", "not all files were told");

@@ -185,8 +185,8 @@ enum outcome answers_keep(struct database *db, const struct answer_key *key, int
     if (outcome != OUTCOME_OK)
         return outcome;
     {
-        scoped_query struct query q = query_on(
-            db, "INSERT OR FAIL INTO answer (id, principal, act, arguments, done, body) VALUES (?, ?, ?, ?, ?, ?)");
+        scoped_query struct query q = query_on(db, "INSERT OR FAIL INTO answer (id, principal, act, "
+                                                   "arguments, done, body) VALUES (?, ?, ?, ?, ?, ?)");
         bind_id(&q, key->id);
         bind_int(&q, payer.row);
         bind_int(&q, key->act);

@@ -36,7 +36,8 @@ static struct writer_request *writer_take(struct writer *writer)
 }
 
 /* Takes back what the act did, and nothing else. The first one's undoing is that of the whole transaction so far. */
-static enum outcome writer_undo(struct writer *writer, const struct writer_act *act, bool first, struct failure *why)
+static enum outcome writer_undo(struct writer *writer, const struct writer_act *act, bool first,
+                                struct failure *why)
 {
     if (!database_in_transaction(writer->db)) {
         enum outcome trouble = act->outcome == OUTCOME_NOSPACE ? OUTCOME_NOSPACE : OUTCOME_UNAVAILABLE;
@@ -52,7 +53,8 @@ static enum outcome writer_undo(struct writer *writer, const struct writer_act *
  * An act in its savepoint, or, the first one of the transaction, without: a savepoint copies each page that is
  * changed in it. Anything but OK is the end of the transaction, not of the act.
  */
-static enum outcome writer_run_one(struct writer *writer, struct writer_act *act, bool first, struct failure *why)
+static enum outcome writer_run_one(struct writer *writer, struct writer_act *act, bool first,
+                                   struct failure *why)
 {
     enum outcome outcome = first ? OUTCOME_OK : database_savepoint(writer->db, why);
     if (outcome != OUTCOME_OK)

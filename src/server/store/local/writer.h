@@ -2,7 +2,7 @@
  * writer: the one thread that changes the database.
  *
  * Whoever has something to write hands an act over and waits. The thread takes
- * all acts that wait into one transaction, in their order, a savepoint each;
+ * all acts that wait into one transaction, in their order, each in a savepoint but the first, which needs none;
  * none is answered before the commit returned. So one sync of the disk serves
  * all of them, however many they are.
  *

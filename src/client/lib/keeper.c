@@ -61,6 +61,7 @@ struct keeper {
     struct address local; /* where the listener is */
     unsigned generation;  /* of the connection that is attached */
     bool attached;        /* the server has our route, as far as we know */
+    int64_t pull_at; /* elapsed clock; kept over connections: one may always end before it is time to ask */
     char noted[NOTE_SIZE];
 };
 
@@ -344,9 +345,8 @@ static void rest(struct keeper *keeper, int64_t until)
     }
 }
 
-/* When to look and to pull next: times of the elapsed clock. */
 struct rounds {
-    int64_t look_at, pull_at;
+    int64_t look_at; /* elapsed clock */
     uint32_t look_ms;
 };
 
@@ -373,12 +373,12 @@ static enum outcome do_rounds(struct keeper *keeper, struct rounds *rounds, fs_r
         note_route(keeper, *route);
         plan_look(keeper, rounds, *route, now);
         if (*route == FS_ROUTE_NONE && before != FS_ROUTE_NONE)
-            rounds->pull_at = now;
+            keeper->pull_at = now;
     }
-    if (now >= rounds->pull_at) {
+    if (now >= keeper->pull_at) {
         outcome = pull(keeper, why);
-        rounds->pull_at = now +
-                          (int64_t)(*route == FS_ROUTE_NONE ? PULL_MS : keeper->patience.pull_ms) * 1000000;
+        bool soon = *route == FS_ROUTE_NONE || outcome != OUTCOME_OK;
+        keeper->pull_at = now + (int64_t)(soon ? PULL_MS : keeper->patience.pull_ms) * 1000000;
     }
     return outcome;
 }
@@ -390,7 +390,8 @@ static enum outcome stay(struct keeper *keeper, fs_route route, struct failure *
     struct rounds rounds = {.look_ms = LOOK_FIRST_MS};
     rounds.look_at = now + (int64_t)(route == FS_ROUTE_PROVING ? LOOK_FIRST_MS : keeper->patience.look_ms) *
                                1000000;
-    rounds.pull_at = now + (int64_t)(route == FS_ROUTE_NONE ? 0 : keeper->patience.pull_ms) * 1000000;
+    if (route == FS_ROUTE_NONE)
+        keeper->pull_at = now;
     note_route(keeper, route);
     for (;;) {
         enum outcome outcome = stop_check(&keeper->session.stop, why);
@@ -398,7 +399,7 @@ static enum outcome stay(struct keeper *keeper, fs_route route, struct failure *
             outcome = do_rounds(keeper, &rounds, &route, why);
         if (outcome != OUTCOME_OK)
             return outcome;
-        rest(keeper, rounds.look_at < rounds.pull_at ? rounds.look_at : rounds.pull_at);
+        rest(keeper, rounds.look_at < keeper->pull_at ? rounds.look_at : keeper->pull_at);
         if (rpc_client_is_broken(keeper->session.client))
             return failure_set(why, OUTCOME_UNREACHABLE, "%s: the connection broke",
                                keeper->session.greeting.address_text);
@@ -515,6 +516,7 @@ enum outcome keeper_start(const struct keeper_options *options, struct keeper **
     keeper->local = options->local;
     keeper->ticket = id_random();
     keeper->shown = options->since;
+    keeper->pull_at = clock_elapsed(clock_system()) + (int64_t)keeper->patience.pull_ms * 1000000;
     pthread_mutex_init(&keeper->telling, NULL);
     pthread_mutex_init(&keeper->lock, NULL);
     pthread_cond_init(&keeper->tried, NULL);

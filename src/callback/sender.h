@@ -14,7 +14,8 @@
  *   1. dial-back: connect to the client's address from the local address that
  *      the client had reached; HELLO must answer the proof; then NOTIFY with the
  *      ticket. A route that was proved stays so until it fails.
- *   2. reversed: NOTIFY on the client's own connection (rpc_server_call).
+ *   2. reversed: NOTIFY on the client's own connection (rpc_server_call). Refused, or not answered in
+ *      time, it is tried again with the next delivery, but counts as none until one is answered.
  *   3. none: the client asks.
  * A delivery while the proof is still out waits a moment for it, then takes the
  * reversed route if there is one.

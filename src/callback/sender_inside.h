@@ -90,6 +90,7 @@ struct sender_mailbox {
     bool proved;         /* and not failed since */
     bool settled;        /* the first proof of this route has come out */
     bool fresh;          /* no NOTIFY went over this connection yet */
+    bool in_vain;        /* the last NOTIFY by a reversed call on this connection came to nothing */
     unsigned failures;   /* in a row */
     int64_t prove_until; /* until then a first proof is waited for */
     int64_t retry_at;    /* WAY_LATER, WAY_RESTING */

@@ -429,6 +429,7 @@ void way_set_route(struct sender *sender, struct sender_mailbox *mailbox, const 
     struct sender_batch *batch = mailbox->batch;
     bool same = same_program(&mailbox->route, route);
     bool moved = mailbox->route.connection != route->connection;
+    mailbox->in_vain = mailbox->in_vain && !moved;
     if (batch && (batch->phase == BATCH_WAITS || (batch->phase == BATCH_DIALLED && !same) ||
                   (batch->phase == BATCH_REVERSED && moved)))
         restart_batch(sender, batch);
@@ -469,6 +470,7 @@ void way_reversed(struct sender *sender, struct sender_mailbox *mailbox, const s
     struct sender_batch *batch = mailbox->batch;
     if (!batch || batch->phase != BATCH_REVERSED || batch->attempt != answer->attempt)
         return;
+    mailbox->in_vain = answer->outcome == OUTCOME_TIMEOUT || answer->outcome == OUTCOME_PROTOCOL;
     if (answer->outcome == OUTCOME_OK && answer->acknowledged <= batch->last)
         finish_batch(sender, mailbox, OUTCOME_OK, answer->acknowledged);
     else if (answer->outcome == OUTCOME_DENIED)
@@ -491,6 +493,7 @@ void way_end(struct sender *sender, struct sender_mailbox *mailbox, enum outcome
     deadlines_clear(&sender->deadlines, &mailbox->due);
 }
 
+/* Reversed calls that come to nothing are made on, but the client is told to ask as well. */
 enum sender_state way_state(const struct sender *sender, const struct sender_mailbox *mailbox)
 {
     if (mailbox->proved)
@@ -498,7 +501,7 @@ enum sender_state way_state(const struct sender *sender, const struct sender_mai
     bool proving = mailbox->route.program != 0 && !mailbox->settled;
     if (proving && !(can_reverse(mailbox) && now_of(sender) >= mailbox->prove_until))
         return SENDER_PROVING;
-    return can_reverse(mailbox) ? SENDER_REVERSED : SENDER_NONE;
+    return can_reverse(mailbox) && !mailbox->in_vain ? SENDER_REVERSED : SENDER_NONE;
 }
 
 bool way_leads_nowhere(const struct sender_mailbox *mailbox)

@@ -282,6 +282,49 @@ static void the_connection_goes_and_comes_back(void **state)
     stage_free(stage);
 }
 
+/* Whoever asks is told the truth, so that the client asks for its events: until one is taken, or it comes anew. */
+static void in_vain_it_is_no_way(void **state)
+{
+    (void)state;
+    struct sender_limits limits = world_limits();
+    struct stage *stage = stage_new(&limits);
+    struct process *process = process_new(&stage->small);
+    struct sender_route route = route_of(process, false);
+    struct id mailbox = id_random();
+    set_route(stage, &mailbox, &route);
+    for (unsigned i = 0; i < 2; i++) {
+        /* not answered in time */
+        atomic_store(&process->holding, true);
+        assert_int_equal(world_deliver(stage->world, &mailbox, 1 + i, 1), OUTCOME_OK);
+        assert_int_equal(world_result(stage->world).outcome, OUTCOME_TIMEOUT);
+        assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_NONE);
+        assert_true(sender_is_living(stage->world->sender, &mailbox));
+        atomic_store(&process->holding, false);
+        if (i == 0) {
+            assert_int_equal(world_deliver(stage->world, &mailbox, 1, 1), OUTCOME_OK);
+            assert_int_equal(world_result(stage->world).outcome, OUTCOME_OK);
+            assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_REVERSED);
+        }
+    }
+    set_route(stage, &mailbox, &route); /* the same connection: no better than it was */
+    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_NONE);
+    struct rpc_client *first = process->client;
+    connect_process(process, &stage->small);
+    route = route_of(process, false);
+    set_route(stage, &mailbox, &route);
+    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_REVERSED);
+    /* refused: another program is called there */
+    assert_int_equal(rpc_server_attach(stage->small.server, process->connection,
+                                       listener_number(process->listener) + 1, 1, NULL),
+                     OUTCOME_OK);
+    assert_int_equal(world_deliver(stage->world, &mailbox, 3, 1), OUTCOME_OK);
+    assert_int_equal(world_result(stage->world).outcome, OUTCOME_PROTOCOL);
+    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_NONE);
+    rpc_client_close(first);
+    process_free(process);
+    stage_free(stage);
+}
+
 /* The connection breaks while the client is at it: the batch is reported, the double is not shown. */
 static void a_call_that_loses_its_connection(void **state)
 {
@@ -448,6 +491,7 @@ int main(void)
         cmocka_unit_test(from_dial_back_to_reversed_within_one_delivery),
         cmocka_unit_test(a_proof_that_does_not_come_is_not_waited_for),
         cmocka_unit_test(the_connection_goes_and_comes_back),
+        cmocka_unit_test(in_vain_it_is_no_way),
         cmocka_unit_test(a_call_that_loses_its_connection),
         cmocka_unit_test(an_answer_after_the_sender_was_freed),
         cmocka_unit_test(the_port_is_what_rpcbind_tells),

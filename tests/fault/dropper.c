@@ -1,5 +1,7 @@
 #include "fault/dropper.h"
 
+#include "proto/fileshare.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -39,6 +41,7 @@ struct dropper {
     uint32_t xid;
     int at;
     bool dropped;
+    enum reversed_calls reversed;
     struct stream streams[2 * CONNECTIONS_MAX]; /* the thread's; to the server, from it */
     unsigned count;
 };
@@ -100,6 +103,34 @@ static bool send_all(int fd, const uint8_t *bytes, size_t size)
     return true;
 }
 
+/* Answers a call in its caller's place. */
+static bool refuse(const struct stream *stream, const uint8_t *call)
+{
+    uint32_t answer[] = {htonl(LAST | 24), 0, htonl(REPLY),       htonl(MSG_ACCEPTED),
+                         htonl(AUTH_NONE), 0, htonl(PROG_UNAVAIL)};
+    memcpy(&answer[1], call + 4, 4);
+    return send_all(stream->from, (const uint8_t *)answer, sizeof answer);
+}
+
+/* What the record at the start is made into, or another in its place. False: the connection is over. */
+static bool pass(struct dropper *dropper, unsigned index, size_t size)
+{
+    struct stream *stream = &dropper->streams[index];
+    uint8_t *record = stream->bytes;
+    bool is_call = size >= 4 + 4 * CALL_WORDS && word(record + 8) == 0;
+    pthread_mutex_lock(&dropper->lock);
+    enum reversed_calls reversed = dropper->reversed;
+    pthread_mutex_unlock(&dropper->lock);
+    if (is_call && index % 2 == 1 && reversed == REVERSED_SWALLOWED)
+        return true;
+    if (is_call && index % 2 == 1 && reversed == REVERSED_REFUSED)
+        return refuse(stream, record);
+    if (is_call && index % 2 == 0 && reversed == REVERSED_UNOFFERED &&
+        word(record + 4 + 4 * (CALL_WORDS - 1)) == FSPROC_ATTACH)
+        memset(record + size - 4, 0, 4); /* the offer is an ATTACH's last word */
+    return send_all(stream->to, record, size);
+}
+
 /* Takes what came, and sends on what is whole. False: the connection is over. */
 static bool move(struct dropper *dropper, unsigned index)
 {
@@ -109,7 +140,7 @@ static bool move(struct dropper *dropper, unsigned index)
         return false;
     stream->held += (size_t)got;
     for (size_t size = record_size(stream); size > 0; size = record_size(stream)) {
-        if (is_lost(dropper, index, stream->bytes, size) || !send_all(stream->to, stream->bytes, size))
+        if (is_lost(dropper, index, stream->bytes, size) || !pass(dropper, index, size))
             return false;
         stream->held -= size;
         memmove(stream->bytes, stream->bytes + size, stream->held);
@@ -239,6 +270,13 @@ void dropper_plan(struct dropper *dropper, uint32_t procedure, enum lost lost, u
 void dropper_plan_reversed(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth)
 {
     plan(dropper, 1, procedure, lost, nth);
+}
+
+void dropper_reversed(struct dropper *dropper, enum reversed_calls reversed)
+{
+    pthread_mutex_lock(&dropper->lock);
+    dropper->reversed = reversed;
+    pthread_mutex_unlock(&dropper->lock);
 }
 
 bool dropper_dropped(struct dropper *dropper)

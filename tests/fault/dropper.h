@@ -3,7 +3,8 @@
  *
  * It takes whole records off both streams (RFC 5531 section 11). A message that
  * is to be lost is not sent on, and the connection it was on is cut, both ways:
- * over TCP nothing is lost otherwise. Any thread may call any of these.
+ * over TCP nothing is lost otherwise. It may besides stand between a server and its reversed calls for good.
+ * Any thread may call any of these.
  */
 #pragma once
 
@@ -31,5 +32,11 @@ const char *dropper_address(const struct dropper *dropper); /* "127.0.0.1:port" 
 void dropper_plan(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth);
 /* The same of calls that the other side makes, on the connections that it did not open. */
 void dropper_plan_reversed(struct dropper *dropper, uint32_t procedure, enum lost lost, unsigned nth);
+/*
+ * What becomes, until it is told otherwise, of calls that the other side makes on connections that it did not
+ * open: they pass; an ATTACH does not offer to take any; each is answered PROG_UNAVAIL; none comes out.
+ */
+enum reversed_calls { REVERSED_PASS, REVERSED_UNOFFERED, REVERSED_REFUSED, REVERSED_SWALLOWED };
+void dropper_reversed(struct dropper *dropper, enum reversed_calls reversed);
 /* Whether the plan came about. */
 bool dropper_dropped(struct dropper *dropper);

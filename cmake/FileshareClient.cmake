@@ -26,7 +26,10 @@ target_compile_definitions(fs_cli PUBLIC FILESHARE_LOCALEDIR="${CMAKE_INSTALL_FU
 
 add_executable(fileshare-client src/client/cli/main.c)
 target_link_libraries(fileshare-client PRIVATE fileshare_warnings fs_cli)
-set_target_properties(fileshare-client PROPERTIES FILESHARE_ARCHIVES ${FILESHARE_ARCHIVES})
+# Not with a sanitizer: linked so, libtirpc dies at its first call (in authnone_create).
+if(FILESHARE_ARCHIVES AND NOT FILESHARE_SANITIZE)
+    set_target_properties(fileshare-client PROPERTIES FILESHARE_ARCHIVES ON)
+endif()
 install(TARGETS fileshare-client DESTINATION ${CMAKE_INSTALL_BINDIR})
 include(FileshareTranslations)
 add_dependencies(fileshare-client translations)

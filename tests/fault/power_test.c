@@ -94,6 +94,7 @@ static void expect_found_out(const struct history *history, const char *lie, siz
     const struct recording *recording = &history->recording;
     unsigned wrong = 0;
     cut_begin(&cut, recording);
+    cut_advance(&cut, recording->first);
     cut.lie = lie;
     for (size_t length = recording->first; length <= recording->op_count && wrong == 0; length++) {
         bool last = length == recording->op_count;
@@ -176,6 +177,16 @@ static void test_log(void **state)
     play(&history, "log", 6);
 }
 
+/* What is left of many files that came together is put together anew, and the old content goes. */
+static void test_bundles(void **state)
+{
+    (void)state;
+    struct history history;
+    history_begin(&history, run.seed);
+    work_at_bundles(&history);
+    play(&history, "bundles", 16);
+}
+
 static void test_old(void **state)
 {
     (void)state;
@@ -220,6 +231,7 @@ static void test_lies(void **state)
         "backup.new-*/blobs/[0-9a-f]?",
     };
     static const char *const of_uploads[] = {"store/incoming", "store/incoming/*"};
+    static const char *const of_bundles[] = {"store/blobs/[0-9a-f]?/*", "store/blobs/[0-9a-f]?"};
     static const char *const of_repair[] = {"store/lost", "store/lost/list"};
     struct history history;
     history_begin(&history, 1);
@@ -239,6 +251,12 @@ static void test_lies(void **state)
     history_end(&history);
     for (size_t i = 0; i < sizeof of_repair / sizeof of_repair[0]; i++)
         expect_found_out(&history, of_repair[i], 5);
+    history_fini(&history);
+    history_begin(&history, 1);
+    work_at_bundles(&history);
+    history_end(&history);
+    for (size_t i = 0; i < sizeof of_bundles / sizeof of_bundles[0]; i++)
+        expect_found_out(&history, of_bundles[i], 1);
     history_fini(&history);
 }
 
@@ -266,8 +284,9 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_uploads), cmocka_unit_test(test_log),  cmocka_unit_test(test_old),
-        cmocka_unit_test(test_repair),  cmocka_unit_test(test_lies), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_uploads), cmocka_unit_test(test_log),    cmocka_unit_test(test_old),
+        cmocka_unit_test(test_bundles), cmocka_unit_test(test_repair), cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -247,6 +247,56 @@ void work_at_log(struct history *history)
     }
 }
 
+/* Names of one letter: so many in one call, of which the first few stay. */
+static void put_and_leave(struct history *history, char letter, size_t size)
+{
+    enum { PARTS = 6, STAY = 2 };
+    char names[PARTS][HISTORY_NAME];
+    const char *list[PARTS];
+    const struct deed *made[PARTS];
+    for (unsigned i = 0; i < PARTS; i++) {
+        snprintf(names[i], sizeof names[i], "%c/%u", letter, i);
+        list[i] = names[i];
+    }
+    history_put_many(history, list, PARTS, size, made);
+    for (unsigned i = STAY; i < PARTS; i++)
+        history_remove(history, names[i]);
+}
+
+/* So many contents are of several files, in so many bytes. */
+static void expect_together(const struct history *history, int64_t contents, int64_t bytes)
+{
+    char path[128];
+    struct database *db = NULL;
+    struct failure why;
+    snprintf(path, sizeof path, "%s/store/fileshare.db", history->folder);
+    assert_int_equal(database_open(path, false, &db, &why), OUTCOME_OK);
+    {
+        scoped_query struct query q = query_on(
+            db, "SELECT count(*), sum(size) FROM content WHERE parts IS NOT NULL");
+        assert_int_equal(query_row(&q, &why), OUTCOME_OK);
+        assert_int_equal(column_int(&q), contents);
+        assert_int_equal(column_int(&q), bytes);
+    }
+    database_close(db);
+}
+
+void work_at_bundles(struct history *history)
+{
+    enum { LARGE = 40000, SMALL = 900 }; /* together a blob, and a row */
+    history_open(history);
+    history_add(history, 2, "**", true, A_WHILE);
+    put_and_leave(history, 'b', LARGE);
+    put_and_leave(history, 'r', SMALL);
+    expect_together(history, 2, 6 * (LARGE + SMALL) + 2 * 15);
+    recording_settle();
+    history->recording.first = recording_now();
+    history_step(history, history->limits.kept_seconds + 100);
+    history_sweep(history);
+    expect_together(history, 2, 2 * (LARGE + SMALL) + 2 * 1);
+    history_put(history, "b/5", 70000, false);
+}
+
 /* What tests/fixtures/store-1.sql holds, as if somebody had been told of it just now. */
 static void remember_old(struct history *history)
 {

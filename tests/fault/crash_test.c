@@ -22,6 +22,11 @@ static const char far_place[] = "upload-recorded";
 
 enum { FAR_SIZE = 72 << 20 };
 
+/* A publish tells the first who wait by itself: this place wants more of them. */
+static const char crowd_place[] = "fan-out-committed";
+
+enum { CROWD = 40, CROWD_TOLD_MS = 20000 };
+
 enum { NAMES_MAX = 128, NAME_ROOM = 64, PASSED_WITHIN_MS = 20000, PASSES = 4 };
 
 static char names[NAMES_MAX][NAME_ROOM];
@@ -103,20 +108,76 @@ static void *put_far(void *argument)
     return NULL;
 }
 
+static void crowd_name(unsigned n, char name[32])
+{
+    snprintf(name, 32, "crowd/%u", n);
+}
+
+static void wait_in_crowds(struct far *far)
+{
+    for (unsigned i = 0; i < PASSES * CROWD; i++) {
+        char name[32];
+        struct fileshare_error error = {0};
+        struct fileshare_registered registered;
+        struct fileshare_register what = {.pattern = name, .seconds = 3600};
+        crowd_name(i % PASSES, name);
+        if (fileshare_interest(far->session, &what, NULL, NULL, &registered, &error) != FILESHARE_OK)
+            fail_msg("interest in %s: %s", name, error.text);
+    }
+}
+
+static void *put_for_crowds(void *argument)
+{
+    struct far *far = argument;
+    for (unsigned n = 0; n < PASSES; n++) {
+        char name[32];
+        struct fileshare_entry entry;
+        struct fileshare_error error = {0};
+        crowd_name(n, name);
+        if (world_put(far->world, far->session, name, 100, n, false, &entry, &error) != FILESHARE_OK)
+            world_wrong(far->world, "put of %s: %s", name, error.text);
+    }
+    return NULL;
+}
+
+static bool count_one(void *context, const struct fileshare_event *event)
+{
+    (void)event;
+    atomic_fetch_add((atomic_uint *)context, 1);
+    return true;
+}
+
+/* Each who waited is told, once. */
+static void expect_crowds_told(struct far *far)
+{
+    atomic_uint heard = 0;
+    struct fileshare_error error = {0};
+    int64_t until = milliseconds() + (int64_t)CROWD_TOLD_MS * slowness();
+    if (fileshare_attach(far->session, count_one, &heard, &error) != FILESHARE_OK)
+        fail_msg("%s", error.text);
+    while (heard < PASSES * CROWD && milliseconds() < until)
+        usleep(2000);
+    fileshare_detach(far->session);
+    if (heard != PASSES * CROWD)
+        world_wrong(far->world, "%u of %d who waited in crowds were told", heard, PASSES * CROWD);
+}
+
 /* Crash, start, audit. */
 static void crash_once(struct cast *cast, const char *name)
 {
     struct far far = {.world = &cast->world};
-    bool is_far = strcmp(name, far_place) == 0;
-    unsigned passes = is_far ? 1 : 1 + dice_throw(&cast->dice, PASSES);
+    bool is_crowd = strcmp(name, crowd_place) == 0, is_far = is_crowd || strcmp(name, far_place) == 0;
+    unsigned passes = is_far && !is_crowd ? 1 : 1 + dice_throw(&cast->dice, PASSES);
     unsigned wrong = cast->world.wrong;
     if (is_far) {
         far.session = world_session(&cast->world, "far", 120);
         assert_non_null(far.session);
     }
+    if (is_crowd)
+        wait_in_crowds(&far);
     cast_kill(cast);
     if (is_far)
-        assert_int_equal(pthread_create(&far.thread, NULL, put_far, &far), 0);
+        assert_int_equal(pthread_create(&far.thread, NULL, is_crowd ? put_for_crowds : put_far, &far), 0);
     if (!crash_at(cast, name, passes)) {
         world_wrong(&cast->world, "%s was not passed %u times", name, passes);
         cast_kill(cast);
@@ -124,6 +185,8 @@ static void crash_once(struct cast *cast, const char *name)
     daemon_start(&cast->world.server);
     if (is_far)
         pthread_join(far.thread, NULL);
+    if (is_crowd)
+        expect_crowds_told(&far);
     fileshare_close(far.session);
     cast_audit(cast, dice_throw(&cast->dice, 4) == 0 ? CAST_EVENTS : CAST_FILES);
     if (cast->world.wrong > wrong)

@@ -189,6 +189,8 @@ static void break_act(const struct breakage *breakage, const struct act *act, st
     char killed[sizeof subject->folder];
     bool met = true;
     struct store_audit audit;
+    /* Some acts want dozens in each round, and meet hundreds of calls. */
+    subject->limits.mailboxes_per_principal = subject->limits.mailboxes;
     subject_open(subject);
     for (unsigned nth = 1; met && nth < CALLS_MAX; nth = next(breakage, act, nth)) {
         round = (struct round){.breakage = breakage, .act = act, .nth = nth};
@@ -223,6 +225,11 @@ void acts_break(const struct breakage *breakage)
     for (unsigned i = 0; i < act_count; i++) {
         long before = memory_blocks();
         break_act(breakage, &acts[i], &tally);
+        /* What is made once and kept may be made here, too: a leak comes again. */
+        if (memory_blocks() > before) {
+            before = memory_blocks();
+            break_act(breakage, &acts[i], &tally);
+        }
         if (memory_blocks() > before)
             fail_msg("%s, %s: %ld blocks more than before", acts[i].name, breakage->name,
                      memory_blocks() - before);

@@ -25,7 +25,8 @@ enum {
     SOON_MS = 30000,
     SOON_CUT_OFF_MS = 100000, /* a peer that closed while the network was gone is missed by keepalive alone */
     LOOK_US = 100000,
-    IN_DATABASE_MAX = 16384, /* content up to this size may lie in the database */
+    ALONE_MIN =
+        65537, /* files below this size may share content: in the database, or with as much waste again */
     DATABASE_MAX = 192 << 20,
     UNSENT_MAX = 64 << 10,
 };
@@ -200,7 +201,7 @@ void stage_audit(struct stage *stage)
 }
 
 struct listed {
-    uint64_t files, bytes, surely_blobs;
+    uint64_t files, bytes, alone; /* of the bytes: in blobs of their own */
 };
 
 static bool add_listed(void *context, const struct fileshare_entry *entry)
@@ -208,7 +209,7 @@ static bool add_listed(void *context, const struct fileshare_entry *entry)
     struct listed *listed = context;
     listed->files++;
     listed->bytes += entry->size;
-    listed->surely_blobs += entry->size > IN_DATABASE_MAX ? entry->size : 0;
+    listed->alone += entry->size >= ALONE_MIN ? entry->size : 0;
     return true;
 }
 
@@ -241,22 +242,21 @@ static bool is_settled(struct stage *stage, char text[256])
     }
     snprintf(folder, sizeof folder, "%s/store", stage->world.server.folder);
     store_measure(folder, &stage->store);
+    const uint64_t least = listed.alone, most = listed.bytes + (listed.bytes - listed.alone);
     stage->listed_files = listed.files;
     stage->listed_bytes = listed.bytes;
     bool found = !stage->trouble.net.made ||
                  private_net_tells(&stage->trouble.net, FILESHARE_PROG, stage->world.server.port);
-    snprintf(
-        text, 256,
-        "%u unfinished uploads in the folder, %llu by the counter, %llu bytes of content for %llu to %llu "
-        "bytes listed, %llu bytes unsent, %llu calls waiting, rpcbind %s",
-        stage->store.uploads, (unsigned long long)counters.uploads, (unsigned long long)stage->store.content,
-        (unsigned long long)listed.surely_blobs, (unsigned long long)listed.bytes,
-        (unsigned long long)counters.unsent, (unsigned long long)counters.waiting,
-        found ? "well" : "does not tell our port");
+    snprintf(text, 256,
+             "%u unfinished uploads in the folder, %llu by the counter, %llu bytes of content where %llu to "
+             "%llu may be, %llu bytes unsent, %llu calls waiting, rpcbind %s",
+             stage->store.uploads, (unsigned long long)counters.uploads,
+             (unsigned long long)stage->store.content, (unsigned long long)least, (unsigned long long)most,
+             (unsigned long long)counters.unsent, (unsigned long long)counters.waiting,
+             found ? "well" : "does not tell our port");
     /* What this very connection was answered may not be written off yet. */
     return found && stage->store.uploads == 0 && counters.uploads == 0 && counters.unsent < UNSENT_MAX &&
-           counters.waiting == 0 && stage->store.content >= listed.surely_blobs &&
-           stage->store.content <= listed.bytes;
+           counters.waiting == 0 && stage->store.content >= least && stage->store.content <= most;
 }
 
 void stage_settle(struct stage *stage)

@@ -1,5 +1,7 @@
 #include "fault/writer.h"
 
+#include "base/digest.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,8 +158,101 @@ static void rename_to(struct writer *writer, struct fileshare *session, unsigned
     }
 }
 
+/* ---- many in one call ---- */
+
+struct batch {
+    struct writer *writer;
+    unsigned given, taken; /* of the slots, in their order: asked for, answered */
+    bool done[WRITER_NAMES];
+    struct batch_file {
+        char name[32], path[160];
+        uint64_t size;
+        struct digest_value digest;
+    } files[WRITER_NAMES];
+};
+
+static void make_file(struct writer *writer, struct batch_file *file, unsigned slot)
+{
+    enum { PART_MOST = 30000 };
+    unsigned serial = writer->number * 100000000 + ++writer->serial;
+    /* The content is never the old one. */
+    file->size = 16 + dice_throw(&writer->dice, PART_MOST);
+    uint8_t *bytes = pattern_bytes(file->size, serial);
+    file->digest = digest_of(bytes, file->size);
+    name_of(writer, slot, file->name);
+    snprintf(file->path, sizeof file->path, "%s/writer%u-%u", writer->world->server.folder, writer->number,
+             slot);
+    FILE *out = fopen(file->path, "we");
+    if (!out || fwrite(bytes, 1, file->size, out) != file->size || fclose(out) != 0)
+        abort();
+    free(bytes);
+}
+
+static bool batch_next(void *context, struct fileshare_put_file *out)
+{
+    struct batch *batch = context;
+    while (batch->given < WRITER_NAMES && batch->done[batch->given])
+        batch->given++;
+    if (batch->given == WRITER_NAMES)
+        return false;
+    struct batch_file *file = &batch->files[batch->given++];
+    *out = (struct fileshare_put_file){.path = file->path, .name = file->name, .replace = true, .item = file};
+    return true;
+}
+
+static void batch_told(void *context, const struct fileshare_put_file *put,
+                       const struct fileshare_entry *entry, bool unchanged,
+                       const struct fileshare_error *error)
+{
+    struct batch *batch = context;
+    const struct batch_file *file = put->item;
+    struct writer *writer = batch->writer;
+    unsigned slot = (unsigned)(file - batch->files);
+    if (!entry) {
+        if (!world_refused(writer->world, error->status))
+            world_wrong(writer->world, "put of %s, among many, answers %d: %s", file->name, error->status,
+                        error->text);
+        return;
+    }
+    if (unchanged || entry->size != file->size ||
+        memcmp(entry->digest, &file->digest, sizeof file->digest) != 0)
+        world_wrong(writer->world, "%s, among many, was put as something else%s", file->name,
+                    unchanged ? ": unchanged" : "");
+    batch->done[slot] = true;
+    batch->taken++;
+    writer->held[slot] = (struct held){.there = true, .entry = *entry};
+    note_made(writer, entry);
+}
+
+/* All names at once; each is done or refused by itself, and those that were refused are sent again. */
+static void put_all(struct writer *writer)
+{
+    struct batch *batch = calloc(1, sizeof *batch);
+    struct fileshare_error error = {0};
+    if (!batch)
+        abort();
+    batch->writer = writer;
+    for (unsigned slot = 0; slot < WRITER_NAMES; slot++)
+        make_file(writer, &batch->files[slot], slot);
+    while (batch->taken < WRITER_NAMES && writer->world->wrong == 0) {
+        const struct fileshare_put_many many = {.next = batch_next, .told = batch_told, .context = batch};
+        batch->given = 0;
+        enum fileshare_status status = fileshare_put_many(writer->patient, &many, &error);
+        if (status != FILESHARE_OK && !world_refused(writer->world, status))
+            world_wrong(writer->world, "put of many answers %d: %s", status, error.text);
+    }
+    for (unsigned slot = 0; slot < WRITER_NAMES; slot++)
+        unlink(batch->files[slot].path);
+    free(batch);
+}
+
 static void act(struct writer *writer)
 {
+    enum { ALL_AT_ONCE = 12 };
+    if (dice_throw(&writer->dice, ALL_AT_ONCE) == 0) {
+        put_all(writer);
+        return;
+    }
     struct fileshare *session = dice_throw(&writer->dice, 3) == 0 ? writer->impatient : writer->patient;
     unsigned slot = dice_throw(&writer->dice, WRITER_NAMES);
     unsigned kind = dice_throw(&writer->dice, 10);

@@ -1,5 +1,6 @@
 /*
- * writer: an actor that uploads, replaces, removes and renames names of its own.
+ * writer: an actor that uploads, replaces, removes and renames names of its own,
+ * one by one or all of them in one call.
  *
  * It keeps a ledger of what each name must hold. A patient act (its session
  * tries again) must end as the ledger says, however often the server dies: a

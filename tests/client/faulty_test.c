@@ -5,6 +5,7 @@
  */
 #include "client/crowd.h"
 #include "client/daemon.h"
+#include "client/proxy.h"
 #include "server/procedures/service.h"
 
 #include <setjmp.h>
@@ -72,7 +73,8 @@ static void stage_open(struct stage *stage, const struct store_faulty_plan *plan
     must(address_ip("127.0.0.1", 0, &address, &why));
     must(rpc_server_listen(stage->server, &address, &bound, &why));
     must(rpc_server_start(stage->server, &why));
-    snprintf(stage->daemon.tcp, sizeof stage->daemon.tcp, "127.0.0.1:%u", address_port(&bound));
+    stage->daemon.port = address_port(&bound);
+    snprintf(stage->daemon.tcp, sizeof stage->daemon.tcp, "127.0.0.1:%u", stage->daemon.port);
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
@@ -252,12 +254,87 @@ static void no_room_in_doubt(void **state)
     free(bytes);
 }
 
+/* What becomes of the first COMMIT, and what refuses the client when it comes back. */
+static struct {
+    enum { DONE_AND_SAID_UNKNOWN, DONE_AND_REPLY_LOST, AT_WORK_MEANWHILE, NEVER_BEGUN } first;
+    struct proxy *proxy;
+} doubt;
+
+static enum outcome publish_once(struct store *store, const struct store_caller *caller,
+                                 const struct store_publish *publish, struct store_entry *out,
+                                 struct failure *why)
+{
+    enum outcome outcome = OUTCOME_OK;
+    bool again = tries++ > 0;
+    if (doubt.first != NEVER_BEGUN && (again || doubt.first != AT_WORK_MEANWHILE))
+        outcome = sound->publish(store, caller, publish, out, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (doubt.first == DONE_AND_REPLY_LOST)
+        proxy_cut_all(doubt.proxy);
+    return again || doubt.first == NEVER_BEGUN
+               ? failure_set(why, OUTCOME_NOSPACE, "no room any more")
+               : failure_set(why, OUTCOME_UNKNOWN, "the answer is lost");
+}
+
+static enum outcome begin_once(struct store *store, const struct store_caller *caller,
+                               const struct store_upload_begin *begin, struct store_upload_state *out,
+                               struct failure *why)
+{
+    if (tries > 0 && doubt.first < AT_WORK_MEANWHILE)
+        return failure_set(why, OUTCOME_NOSPACE, "no room any more");
+    return sound->upload_begin(store, caller, begin, out, why);
+}
+
+/* The same of what is sent in many calls, whichever of them is refused. */
+static void no_room_in_doubt_of_large(void **state)
+{
+    (void)state;
+    static const struct {
+        enum fileshare_status told, there;
+        const char *name;
+    } expected[] = {
+        [DONE_AND_SAID_UNKNOWN] = {FILESHARE_UNAVAILABLE, FILESHARE_OK, "said"},
+        [DONE_AND_REPLY_LOST] = {FILESHARE_UNAVAILABLE, FILESHARE_OK, "lost"},
+        [AT_WORK_MEANWHILE] = {FILESHARE_OK, FILESHARE_OK, "meanwhile"},
+        [NEVER_BEGUN] = {FILESHARE_NOSPACE, FILESHARE_ABSENT, "never"},
+    };
+    const struct store_faulty_plan plan = {.every = 0};
+    struct stage stage;
+    struct fileshare_error error = {0};
+    struct fileshare_entry entry;
+    uint8_t *bytes = pattern_bytes(LARGE, 2);
+    stage_open(&stage, &plan);
+    sound = stage.store->acts;
+    struct store_acts acts = *sound;
+    acts.publish = publish_once;
+    acts.upload_begin = begin_once;
+    stage.store->acts = &acts;
+    doubt.proxy = proxy_new(stage.daemon.port);
+    struct fileshare *session = daemon_session(&stage.daemon, proxy_address(doubt.proxy), 0);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        doubt.first = i;
+        tries = 0;
+        assert_int_equal(put_bytes(session, expected[i].name, bytes, LARGE, false, NULL, &entry),
+                         expected[i].told);
+        assert_int_equal(fileshare_stat(session, expected[i].name, &entry, &error), expected[i].there);
+        if (doubt.first == NEVER_BEGUN)
+            assert_int_equal(tries, 1);
+    }
+    fileshare_close(session);
+    proxy_free(doubt.proxy);
+    stage.store->acts = sound;
+    stage_close(&stage);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_done),
         cmocka_unit_test(perhaps_done),
         cmocka_unit_test(no_room_in_doubt),
+        cmocka_unit_test(no_room_in_doubt_of_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,8 @@ struct stream {
     uint64_t sent;     /* the end of what was ever sent */
     uint64_t held;     /* by the server, as far as we know */
     unsigned stalls;
-    bool opened; /* the server has it, as far as we know */
+    bool opened;   /* the server has it, as far as we know */
+    bool in_doubt; /* a COMMIT went out that may be done, or still be at work; under an earlier id, too */
     struct flights flights;
 };
 
@@ -216,6 +217,13 @@ static enum outcome send_data(struct stream *stream, struct failure *why)
 }
 
 /* ---- rounds ---- */
+
+/* Whether what arrived may still be of use: nothing is wrong with it, only the way broke, or we were stopped. */
+static bool is_only_broken(enum outcome outcome)
+{
+    return outcome == OUTCOME_UNREACHABLE || outcome == OUTCOME_TIMEOUT || outcome == OUTCOME_UNAVAILABLE ||
+           outcome == OUTCOME_UNKNOWN || outcome == OUTCOME_STOPPED;
+}
 
 static void abort_upload(struct stream *stream, const struct id *id)
 {
@@ -383,6 +391,7 @@ static enum outcome commit_upload(struct stream *stream, struct fileshare_entry 
     enum outcome outcome = session_try(upload->session, &call, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->subject, why);
+    stream->in_doubt |= is_only_broken(outcome) && outcome != OUTCOME_UNAVAILABLE;
     if (outcome == OUTCOME_OK)
         outcome = translate_entry(&res.fs_entry_res_u.entry, out, why);
     session_call_end(&call);
@@ -470,13 +479,6 @@ static void drop_unfinished(const struct upload *upload)
     unfinished_end(&stream.note, false);
 }
 
-/* Whether what arrived may still be of use: nothing is wrong with it, only the way broke, or we were stopped. */
-static bool is_only_broken(enum outcome outcome)
-{
-    return outcome == OUTCOME_UNREACHABLE || outcome == OUTCOME_TIMEOUT || outcome == OUTCOME_UNAVAILABLE ||
-           outcome == OUTCOME_UNKNOWN || outcome == OUTCOME_STOPPED;
-}
-
 static void give_up(struct stream *stream, enum outcome outcome)
 {
     if (stream->note.fd >= 0 && is_only_broken(outcome)) {
@@ -512,6 +514,8 @@ static enum outcome send_large(const struct upload *upload, struct fileshare_ent
         enum outcome outcome = stream.broke ? look_again(&stream, why) : OUTCOME_OK;
         if (outcome == OUTCOME_OK)
             outcome = send_round(&stream, out, why);
+        if (outcome == OUTCOME_NOSPACE && stream.in_doubt)
+            outcome = session_no_room_in_doubt(why);
         flights_drop(&stream.flights);
         stream.broke = true;
         if (outcome == OUTCOME_OK) {

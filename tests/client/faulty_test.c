@@ -272,9 +272,8 @@ static enum outcome publish_once(struct store *store, const struct store_caller 
         return outcome;
     if (doubt.first == DONE_AND_REPLY_LOST)
         proxy_cut_all(doubt.proxy);
-    return again || doubt.first == NEVER_BEGUN
-               ? failure_set(why, OUTCOME_NOSPACE, "no room any more")
-               : failure_set(why, OUTCOME_UNKNOWN, "the answer is lost");
+    return again || doubt.first == NEVER_BEGUN ? failure_set(why, OUTCOME_NOSPACE, "no room any more")
+                                               : failure_set(why, OUTCOME_UNKNOWN, "the answer is lost");
 }
 
 static enum outcome begin_once(struct store *store, const struct store_caller *caller,

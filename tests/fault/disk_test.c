@@ -4,8 +4,8 @@
  * caller is told the right error, the server serves on, and nothing that was
  * acknowledged is lost. At last the disk hangs.
  */
+#include "fault/failing_disk.h"
 #include "fault/inspect.h"
-#include "fault/shim/shim.h"
 #include "fault/world.h"
 #include "place.h"
 
@@ -13,7 +13,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,14 +38,7 @@ static struct stage stage;
 
 static void arm(int nth, int error)
 {
-    stage.shim->failed = 0;
-    stage.shim->error = error;
-    stage.shim->left = nth;
-}
-
-static void disarm(void)
-{
-    stage.shim->left = 0;
+    failing_disk_arm(stage.shim, nth, error, false);
 }
 
 static struct fileshare *open_session(void)
@@ -59,21 +51,10 @@ static struct fileshare *open_session(void)
 static int begin(void **state)
 {
     (void)state;
-    static char preload[512], shared[256];
-    static const char *const environment[] = {preload, shared, NULL};
-    char path[128];
     struct fileshare_error error = {0};
     stage.world.seed = 1; /* nothing here is random */
     daemon_prepare(&stage.world.server, place_in_memory());
-    snprintf(path, sizeof path, "%s/shim", stage.world.server.folder);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    assert_int_equal(ftruncate(fd, sizeof *stage.shim), 0);
-    stage.shim = mmap(NULL, sizeof *stage.shim, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    assert_true(stage.shim != MAP_FAILED);
-    close(fd);
-    snprintf(preload, sizeof preload, "LD_PRELOAD=%s/tests/libfault_shim.so", getenv("FILESHARE_BUILD"));
-    snprintf(shared, sizeof shared, "FILESHARE_SHIM=%s", path);
-    stage.world.server.environment = environment;
+    stage.shim = failing_disk_below(&stage.world.server);
     daemon_start(&stage.world.server);
     stage.session = open_session();
     assert_int_equal(world_put(&stage.world, stage.session, "kept", 300000, 1, false, &stage.kept, &error),
@@ -231,7 +212,7 @@ static void fail_each_call(const struct trial *trial, int error)
         arm(nth, error);
         enum fileshare_status status = trial->run(trial, &said);
         met = stage.shim->failed > 0;
-        disarm();
+        failing_disk_is_sound(stage.shim);
         stage.faults += met;
         judge(trial, nth, error, status, &said, &before);
         if (!met && status != FILESHARE_OK)

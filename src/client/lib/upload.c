@@ -9,8 +9,8 @@
 #include <string.h>
 
 enum {
-    STALLS_MAX = 64,     /* rewinds in a row without a byte of progress */
-    VANISHED_MAX = 3,    /* how often the server may have dropped the upload in the middle */
+    STALLS_MAX = 64,      /* rewinds in a row without a byte of progress */
+    VANISHED_MAX = 3,     /* how often the server may have dropped the upload in the middle */
     QUIET_MS = 20 * 1000, /* a slow pipe: say something to the server so often */
     WINDOW_OF_PIPE = CONTENT_KEPT - FLIGHT_BYTES /* what went in vain can be read again */
 };

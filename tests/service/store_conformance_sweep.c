@@ -380,6 +380,38 @@ static void old_answers_and_events_go(void **state)
                    OUTCOME_ABSENT);
 }
 
+static void expect_left(struct subject *s, uint64_t mailboxes, uint64_t interests, uint64_t events)
+{
+    struct store_health health;
+    sweep(s, NULL, NULL);
+    assert_ok(CERTAIN(s->acts->health(s->store, &health, &store_why)));
+    assert_int_equal(health.mailboxes, mailboxes);
+    assert_int_equal(health.interests, interests);
+    assert_int_equal(health.events, events);
+}
+
+/* Of a client that does not come back, as a `wait` that was killed, nothing stays for ever. */
+static void what_a_lost_client_left_goes(void **state)
+{
+    struct subject *s = *state;
+    enum { INTEREST = 600, MARGIN = 10, HOUR = 3600 };
+    struct id box = id_random();
+    struct store_mailbox mailbox;
+    wait_for(s, &box, "f", INTEREST, false);
+    assert_ok(CERTAIN(s->acts->mailbox_route(s->store, &alice, &box, "away", 4, &mailbox, &store_why)));
+    expect_left(s, 1, 1, 0);
+    step(s, INTEREST + 1);
+    expect_left(s, 1, 0, 1); /* that it ran out */
+    step(s, s->limits.event_seconds - MARGIN);
+    expect_left(s, 1, 0, 1);
+    step(s, 2 * MARGIN);
+    expect_left(s, 1, 0, 1); /* that one event was lost */
+    step(s, s->limits.event_seconds - MARGIN);
+    expect_left(s, 1, 0, 1);
+    step(s, HOUR);
+    expect_left(s, 0, 0, 0);
+}
+
 static void counts(void **state)
 {
     struct subject *s = *state;
@@ -420,6 +452,7 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(kept_bytes_are_bounded),
     SUBJECT_TEST(shared_content),
     SUBJECT_TEST(old_answers_and_events_go),
+    SUBJECT_TEST(what_a_lost_client_left_goes),
     SUBJECT_TEST(counts),
 };
 

@@ -207,6 +207,9 @@ static enum outcome walk_entries(struct local *local, bool deep, const struct au
     while (outcome == OUTCOME_OK && count > 0) {
         outcome = audit_page(local, cursor, rows, &count, why);
         for (size_t i = 0; i < count && outcome == OUTCOME_OK; i++) {
+            /* A byte that flipped in a name: the page that follows might be this one again, without end. */
+            if (strcmp(rows[i].entry.name, cursor) <= 0)
+                return failure_set(why, OUTCOME_CORRUPT, "the database is damaged: names are out of order");
             ++*entries;
             memcpy(cursor, rows[i].entry.name, sizeof cursor);
             outcome = look_at_row(local, &rows[i], deep, visitor, why);

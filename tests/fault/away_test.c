@@ -147,8 +147,9 @@ static void until_said(const char *path, const char *words)
 
 /* ---- all of them ---- */
 
-static void come_back(struct stage *stage, const char *const *words, int signal)
+static void come_back(struct stage *stage, unsigned ways, const char *const *words, int signal)
 {
+    char name[64];
     struct program program;
     struct program_plan plan = plan_of(stage, words);
     int64_t began = milliseconds();
@@ -162,6 +163,9 @@ static void come_back(struct stage *stage, const char *const *words, int signal)
         assert_string_equal(lines[i].kind, "arrived");
         if (i > 0 && lines[i].number != lines[i - 1].number + 1)
             fail_msg("event %lu comes after %lu", lines[i].number, lines[i - 1].number);
+        /* Each arrival as often as there are interests in it, in the order of the arrivals. */
+        snprintf(name, sizeof name, "n/%zu", i / ways + 1);
+        assert_string_equal(lines[i].name, name);
     }
     /* The largest of the children so far, the server left out: it runs still. */
     assert_int_equal(getrusage(RUSAGE_CHILDREN, &usage), 0);
@@ -180,7 +184,7 @@ static void test_ten_thousand(void **state)
     begin(&stage, NULL);
     be_interested(&stage, ways);
     put(&stage, EVENTS / ways);
-    come_back(&stage, (const char *const[]){"listen", NULL}, SIGINT);
+    come_back(&stage, ways, (const char *const[]){"listen", NULL}, SIGINT);
     /* All were acknowledged: the next one, a prompt, is told what is new alone. */
     struct program_plan plan = plan_of(&stage, NULL);
     program_start(&program, &plan);

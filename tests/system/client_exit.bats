@@ -127,7 +127,7 @@ END
     kill -INT "$getter"
     ends 130 "$getter"
     mkdir down && cd down
-    kill -STOP "$server_pid"
+    freeze "$server_pid"
     fileshare-client get zeros >get.out 2>get.err &
     getter=$!
     until_true 20 catches_signals "$getter"

@@ -292,7 +292,7 @@ END
     until_true 20 called_back listener
     ss -tnH | grep -q '127.0.0.1:19999'
     fileshare-client -q interest x --for 1h >/dev/null
-    kill -STOP "\$pid"
+    freeze "\$pid"
     echo x >x && fileshare-client -q put x
     # two tries in vain, where the defaults would have half of one
     until_true 45 counts_more delivery.retries 1

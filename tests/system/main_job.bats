@@ -151,7 +151,7 @@ END
     until_true 120 all_wait
     stopped=$(pgrep -f 'fileshare-client -s .* wait wanted' -P "$(pgrep -d, -P $$ bash)" | head -n 2)
     test "$(wc -w <<<"$stopped")" -eq 2
-    kill -STOP $stopped
+    freeze $stopped
     echo content >wanted
     fileshare-client -s unix:/run/fileshare/socket put wanted
     committed=$(date +%s%N)

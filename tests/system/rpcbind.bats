@@ -85,7 +85,7 @@ END
     stop_server
     is_at 4001
     # one that is stopped is not dead
-    kill -STOP "$other_pid"
+    freeze "$other_pid"
     start_server
     is_at 4001
     logged 'registered by superuser, where somebody has the port and does not answer'
@@ -172,7 +172,7 @@ END
     in_world <<'END'
     source "$STEPS"
     start_rpcbind
-    kill -STOP "$rpcbind_pid"
+    freeze "$rpcbind_pid"
     SECONDS=0
     start_server
     [ "$SECONDS" -lt 15 ]
@@ -201,7 +201,7 @@ END
     [ "$(grep -c 'warning: rpcbind' fileshared.log)" -eq 1 ]
     kill -CONT "$rpcbind_pid"
     until_true 30 is_at 18003
-    kill -STOP "$rpcbind_pid"
+    freeze "$rpcbind_pid"
     SECONDS=0
     stop_server
     [ "$SECONDS" -lt 15 ]

@@ -91,7 +91,7 @@ STEPS
         touch "$name.attached"
         until_true 60 test -e rpcbind.stopped
         case $trouble in
-        frozen) kill -STOP "$served" ;;
+        frozen) freeze "$served" ;;
         gone) kill -9 "$served" ;;
         *)
             kill -9 "$served"
@@ -113,7 +113,7 @@ STEPS
     done
     all_attached() { [ "$(ls ./*.attached 2>/dev/null | wc -l)" -eq 16 ]; }
     until_true 90 all_attached
-    kill -STOP "$rpcbind_pid"
+    freeze "$rpcbind_pid"
     touch rpcbind.stopped
     all_well
 END
@@ -124,7 +124,7 @@ END
     source "$STEPS"
     start_rpcbind
     serve_at one --port 0 --socket /run/one --no-rpcbind
-    kill -STOP "$rpcbind_pid"
+    freeze "$rpcbind_pid"
     fileshare-client --server unix:/run/one listen >listen.out 2>listen.err &
     client=$!
     # It has its connection, and asks rpcbind: a second one to a Unix socket.
@@ -176,7 +176,7 @@ END
     { sleep 600 | fileshare-client --server unix:/run/one put - --as never; } &
     fileshare-client --server unix:/run/one listen >listen.out 2>listen.err &
     until_true 20 called_back listen
-    kill -STOP "$rpcbind_pid" "$!"
+    freeze "$rpcbind_pid" "$!"
     ends_within 12 0 "$served"
 END
 }

@@ -61,6 +61,14 @@ until_true() {
     done
 }
 
+# freeze PID...: stops them, and returns when none of their threads runs any more; kill returns before that.
+freeze() {
+    local pid
+    kill -STOP "$@"
+    for pid in "$@"; do until_true 20 is_frozen "$pid"; done
+}
+is_frozen() { ! grep -h '^State:' "/proc/$1/task"/*/status | grep -qv 'T (stopped)'; }
+
 rpcbind_answers() { rpcinfo -p >/dev/null 2>&1; }
 
 start_rpcbind() {

@@ -14,7 +14,7 @@ loads() {
     [[ $output == *libc.so* ]]
     for library in gssapi krb5 k5crypto com_err keyutils; do
         if [[ $output == *"lib$library"* ]]; then
-            grep -q '^FILESHARE_ARCHIVES:BOOL=OFF' "$FILESHARE_BUILD/CMakeCache.txt" || {
+            grep -qE '^FILESHARE_(ARCHIVES:BOOL=OFF|SANITIZE:STRING=.)' "$FILESHARE_BUILD/CMakeCache.txt" || {
                 echo "loaded: $output"
                 false
             }

@@ -3,13 +3,7 @@
 # alone brings the seven libraries of Kerberos, of which nothing is used).
 #
 # Libraries that come without an archive stay shared; the C library's always do, for
-# it loads by itself what finds hosts and languages. With sanitizers all are shared:
-# they stand before some functions of libtirpc (xdrmem_create, say) and look for those
-# that they call in turn in shared libraries alone.
-
-if(FILESHARE_SANITIZE)
-    set(FILESHARE_ARCHIVES OFF)
-endif()
+# it loads by itself what finds hosts and languages.
 
 function(fileshare_archive package)
     get_target_property(libraries PkgConfig::${package} INTERFACE_LINK_LIBRARIES)

@@ -1,6 +1,7 @@
 /*
  * Each procedure that writes loses its call, and its reply: the library repeats,
  * and it counts once: the answer of the first, and one event for each arrival.
+ * Those that read lose theirs, too, and are answered.
  */
 #include "fault/dropper.h"
 #include "fault/roll.h"
@@ -393,6 +394,50 @@ static void test_attach(void **state)
     }
 }
 
+/* ---- what only reads: asked again, it is answered ---- */
+
+static bool take_entry(void *context, const struct fileshare_entry *entry)
+{
+    *(unsigned *)context += entry != NULL;
+    return true;
+}
+
+static void take_counter(void *context, const char *label, uint64_t amount)
+{
+    (void)label;
+    (void)amount;
+    ++*(unsigned *)context;
+}
+
+static void test_reading(void **state)
+{
+    (void)state;
+    for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
+        struct fileshare_entry entry = put(stage.witness, fresh_name(), SMALL, false), now;
+        struct fileshare_error error = {0};
+        struct seen seen = {0};
+        unsigned listed = 0, counters = 0;
+        dropper_plan(stage.dropper, FSPROC_STAT, lost, 1);
+        must(fileshare_stat(stage.session, entry.name, &now, &error), error);
+        expect_dropped();
+        assert_memory_equal(&now.version, &entry.version, sizeof now.version);
+        dropper_plan(stage.dropper, FSPROC_LIST, lost, 1);
+        must(fileshare_list(stage.session, entry.name, take_entry, &listed, &error), error);
+        expect_dropped();
+        assert_int_equal(listed, 1);
+        dropper_plan(stage.dropper, FSPROC_DOWNLOAD, lost, 1);
+        world_get(&stage.world, stage.session, &entry);
+        expect_dropped();
+        dropper_plan(stage.dropper, FSPROC_LIST_INTERESTS, lost, 1);
+        must(fileshare_interests(stage.session, see, &seen, NULL, &error), error);
+        expect_dropped();
+        dropper_plan(stage.dropper, FSPROC_STATUS, lost, 1);
+        must(fileshare_counters(stage.session, take_counter, &counters, &error), error);
+        expect_dropped();
+        assert_true(counters > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,7 +445,7 @@ int main(void)
         cmocka_unit_test(test_upload_data), cmocka_unit_test(test_upload_commit),
         cmocka_unit_test(test_many),        cmocka_unit_test(test_remove),
         cmocka_unit_test(test_rename),      cmocka_unit_test(test_interest),
-        cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_attach),      cmocka_unit_test(test_reading),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

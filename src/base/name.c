@@ -107,6 +107,9 @@ static char *show(const void *name, size_t count, bool words, char *out, size_t 
     static const char dots[] = "...";
     if (size == 0)
         return out;
+    out[0] = '\0';
+    if (count == 0)
+        return out; /* `name` may be NULL */
     const unsigned char *bytes = name;
     if (count < size && plain_run(bytes, count) == count && (words || !memchr(bytes, '\\', count))) {
         memcpy(out, bytes, count);

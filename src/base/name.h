@@ -26,7 +26,8 @@ must_check enum outcome name_check(const void *bytes, size_t count, char out[NAM
  * For terminals and logs: control characters, invalid UTF-8, bidirectional
  * controls and line separators byte by byte as \xNN, a backslash as \\; all
  * else as it is. Writes at most `size` bytes with a NUL (cut with "..." if
- * longer, never inside a character or an escape). Returns `out`.
+ * longer, never inside a character or an escape). `bytes` may be NULL if `count`
+ * is 0. Returns `out`.
  */
 char *name_show(const void *bytes, size_t count, char *out, size_t size);
 /* The same for another's words, which show the names in them already: a backslash stays as it is. */

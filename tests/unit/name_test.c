@@ -213,7 +213,10 @@ static void test_long_names_are_cut_with_dots(void **state)
     shown("123456", 6, 3, "..");
     shown("123456", 6, 1, "");
     char untouched = 'Z';
+    char out[8];
     name_show("1", 1, &untouched, 0);
+    assert_string_equal(name_show(NULL, 0, out, sizeof out), "");
+    assert_string_equal(name_show_words(NULL, 0, out, sizeof out), "");
     assert_int_equal(untouched, 'Z');
 }
 

@@ -39,6 +39,14 @@ static bool may_be_unreadable(enum outcome outcome)
     return outcome == OUTCOME_UNAVAILABLE || outcome == OUTCOME_CORRUPT;
 }
 
+/* All of 1..n where there is time; fewer where all is slow. */
+static unsigned stride(unsigned quick)
+{
+    const char *slow = getenv("FILESHARE_SLOWNESS");
+    unsigned least = slow && atoi(slow) > 1 ? quick / 8 : quick;
+    return getenv("FILESHARE_FAULT_SECONDS") ? 0 : least > 2 ? least : 2;
+}
+
 static void try(int error, bool reads, const char *name)
 {
     struct breakage breakage = {
@@ -48,9 +56,8 @@ static void try(int error, bool reads, const char *name)
         .may = error == ENOSPC ? may_be_full
                : reads         ? may_be_unreadable
                                : may_be_broken,
-        /* All of 1..n where there is time. */
-        .stride = getenv("FILESHARE_FAULT_SECONDS") ? 0 : 50,
-        .stride_alike = getenv("FILESHARE_FAULT_SECONDS") ? 0 : 3,
+        .stride = stride(50),
+        .stride_alike = stride(3),
     };
     shim.error = error;
     shim.reads = reads;

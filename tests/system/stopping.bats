@@ -95,6 +95,7 @@ STEPS
         gone) kill -9 "$served" ;;
         *)
             kill -9 "$served"
+            wait "$served" || true # it has its port until then
             stand_in "$trouble" "$where" "$name.stands"
             sleep 1.5 # it is on its way to connect, or to be greeted
             ;;

@@ -10,6 +10,7 @@
 #include "base/disk.h"
 #include "base/fault.h"
 #include "base/scoped.h"
+#include "server/store/local/entries.h"
 #include "server/store/local/local.h"
 #include "server/store/local/put.h"
 
@@ -126,14 +127,7 @@ static enum outcome content_insert(struct database *db, const struct bundle *bun
     scoped_query struct query q = query_on(
         db, "INSERT INTO content (id, blob, bytes, size, uses, live, parts) VALUES (?, ?, ?, ?, ?, ?, ?)");
     bind_int(&q, row);
-    if (is_blob(bundle)) {
-        bind_id(&q, &bundle->claim.blob);
-        bind_null(&q);
-    } else {
-        bind_null(&q);
-        bind_blob(&q, bundle->step, bundle->size);
-    }
-    bind_int(&q, (int64_t)bundle->size);
+    bind_content(&q, &bundle->claim.blob, bundle->step, bundle->size);
     bind_int(&q, users->count);
     bind_int(&q, users->live);
     bind_blob(&q, users->versions, (size_t)users->count * sizeof *users->versions);

@@ -3,8 +3,10 @@
 #include "base/disk.h"
 #include "base/fault.h"
 #include "base/scoped.h"
+#include "server/store/local/entries.h"
 #include "server/store/local/local.h"
 #include "server/store/local/put.h"
+#include "server/store/local/schema.h"
 
 #include <string.h>
 
@@ -107,9 +109,9 @@ static enum outcome condense_look(struct local *local, struct condensing *conden
     if (outcome != OUTCOME_OK)
         return outcome;
     {
-        scoped_query struct query q = query_on(
-            reader.db, "SELECT id, blob, parts FROM content WHERE parts IS NOT NULL AND live * 2 < size"
-                       " AND id > ? ORDER BY id LIMIT 1");
+        scoped_query struct query q = query_on(reader.db,
+                                               "SELECT id, blob, parts FROM content WHERE " CONTENT_WASTED
+                                               " AND id > ? ORDER BY id LIMIT 1");
         bind_int(&q, condensing->row);
         outcome = query_row(&q, why);
         if (outcome != OUTCOME_OK)
@@ -159,14 +161,7 @@ static enum outcome content_insert(struct database *db, const struct condensing 
 {
     scoped_query struct query q = query_on(
         db, "INSERT INTO content (blob, bytes, size, uses, parts) VALUES (?, ?, ?, 0, x'')");
-    if (is_blob(condensing)) {
-        bind_id(&q, &condensing->claim.blob);
-        bind_null(&q);
-    } else {
-        bind_null(&q);
-        bind_blob(&q, condensing->bytes, condensing->size);
-    }
-    bind_int(&q, (int64_t)condensing->size);
+    bind_content(&q, &condensing->claim.blob, condensing->bytes, condensing->size);
     enum outcome outcome = query_run(&q, why);
     if (outcome == OUTCOME_OK)
         *row = database_last_row(db);

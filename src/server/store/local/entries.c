@@ -45,3 +45,15 @@ void entry_bind(struct query *query, const struct store_entry *entry)
     bind_int(query, entry->arrival);
     bind_digest(query, &entry->digest);
 }
+
+void bind_content(struct query *query, const struct id *blob, const void *bytes, uint64_t size)
+{
+    if (id_is_none(blob)) {
+        bind_null(query);
+        bind_blob(query, bytes, size);
+    } else {
+        bind_id(query, blob);
+        bind_null(query);
+    }
+    bind_int(query, (int64_t)size);
+}

@@ -1,5 +1,5 @@
 /*
- * entries: a store_entry as columns of a row, and its way into one.
+ * entries: a store_entry as columns of a row, and its way into one; the content beside it.
  */
 #pragma once
 
@@ -19,3 +19,6 @@ void entry_bind(struct query *query, const struct store_entry *entry);
 
 void column_digest(struct query *query, struct digest_value *out);
 void bind_digest(struct query *query, const struct digest_value *digest);
+
+/* Binds what a row of content holds, as its columns blob, bytes, size: the blob, or if that is none the bytes. */
+void bind_content(struct query *query, const struct id *blob, const void *bytes, uint64_t size);

@@ -68,14 +68,7 @@ static enum outcome content_row(struct database *db, const struct publish_conten
     }
     scoped_query struct query q = query_on(
         db, "INSERT INTO content (blob, bytes, size, uses) VALUES (?, ?, ?, 1)");
-    if (content->kind == CONTENT_BLOB) {
-        bind_id(&q, &content->blob);
-        bind_null(&q);
-    } else {
-        bind_null(&q);
-        bind_blob(&q, content->bytes, size);
-    }
-    bind_int(&q, (int64_t)size);
+    bind_content(&q, &content->blob, content->bytes, size);
     enum outcome outcome = query_run(&q, why);
     if (outcome == OUTCOME_OK)
         *row = database_last_row(db);

@@ -38,9 +38,7 @@
                                                         "CREATE TRIGGER interest_forgotten AFTER DELETE ON " \
                                                         "interest WHEN old.state <> 0 BEGIN " INTEREST_OVER( \
                                                             "-", "old") " END;"
-/* Of many files' content, more than half of which is nobody's any more (condense.h). */
-#define CONTENT_WASTE \
-    "CREATE INDEX content_waste ON content (id) WHERE parts IS NOT NULL AND live * 2 < size;"
+#define CONTENT_WASTE "CREATE INDEX content_waste ON content (id) WHERE " CONTENT_WASTED ";"
 #define PRINCIPAL_UNUSED \
     "CREATE INDEX principal_unused ON principal (id) WHERE answers = 0 AND mailboxes = 0 AND interests = 0;"
 

@@ -15,6 +15,9 @@ enum {
     SCHEMA_VERSION = 3, /* PRAGMA user_version; a store with a higher one is from a newer release */
 };
 
+/* Content of many files, more than half of which is nobody's any more (condense.h); an index holds these. */
+#define CONTENT_WASTED "parts IS NOT NULL AND live * 2 < size"
+
 extern const char schema_text[];
 
 /* Statements that make form `from` + 1 of form `from`. */

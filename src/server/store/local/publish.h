@@ -23,9 +23,8 @@ struct publish_content {
     enum { CONTENT_INLINE, CONTENT_BLOB, CONTENT_SAME, CONTENT_PART } kind;
     const void *bytes; /* INLINE */
     struct id blob;    /* BLOB */
-    int64_t
-        row; /* SAME: another version's content; PART: that of many, whose uses are its maker's to count */
-    int64_t place; /* PART: where it begins */
+    int64_t row;       /* SAME: another version's content; PART: that of many */
+    int64_t place;     /* PART: where it begins there; its uses are for its maker to count */
 };
 
 /*

@@ -214,7 +214,7 @@ static bool add_listed(void *context, const struct fileshare_entry *entry)
 }
 
 struct counters {
-    uint64_t uploads, unsent, waiting;
+    uint64_t uploads, unsent, waiting, leftovers;
 };
 
 static void take_counter(void *context, const char *label, uint64_t amount)
@@ -226,6 +226,8 @@ static void take_counter(void *context, const char *label, uint64_t amount)
         counters->unsent = amount;
     else if (strcmp(label, "calls.waiting") == 0)
         counters->waiting = amount;
+    else if (strcmp(label, "store.leftovers") == 0)
+        counters->leftovers = amount;
 }
 
 /* Whether nothing is left but what names have; if not, `text` says what is. */
@@ -298,8 +300,29 @@ static void check_from_outside(struct stage *stage)
     stage->inspections++;
 }
 
+/*
+ * What failed acts and kills left over goes by itself, soon. A server that is ended before it came to that leaves the
+ * rest to the next start.
+ */
+static void await_sweep(struct stage *stage)
+{
+    struct counters counters = {0};
+    struct fileshare_error error = {0};
+    int64_t until = milliseconds() + (int64_t)SOON_MS * slowness();
+    while (fileshare_counters(stage->auditor, take_counter, &counters, &error) != FILESHARE_OK ||
+           counters.leftovers > 0) {
+        if (milliseconds() >= until) {
+            world_wrong(&stage->world, "%llu leftovers stay, %.200s", (unsigned long long)counters.leftovers,
+                        error.text);
+            return;
+        }
+        usleep(LOOK_US);
+    }
+}
+
 void stage_renew(struct stage *stage)
 {
+    await_sweep(stage);
     trouble_stop_server(&stage->trouble);
     check_from_outside(stage);
     inspect_deep(&stage->world);

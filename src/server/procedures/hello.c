@@ -115,6 +115,7 @@ static void count_store(struct report *report, struct service *service)
     count(report, "store.mailboxes", health.mailboxes);
     count(report, "store.events", health.events);
     count(report, "store.events-dropped", health.events_dropped);
+    count(report, "store.leftovers", health.leftovers);
     count(report, "store.free_bytes", health.free_bytes);
     count(report, "store.writable", health.writable);
 }

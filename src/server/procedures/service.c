@@ -19,6 +19,7 @@ enum outcome service_init(struct service *service, struct store *store, const st
         .clock = clock,
         .limits = *limits,
         .started = clock_elapsed(clock),
+        .health = {.leftovers = 1}, /* until upkeep looked */
         .poke_fd = poke_fd,
     };
     pthread_mutex_init(&service->health_lock, NULL);

@@ -228,6 +228,7 @@ struct store_health {
     uint64_t files, bytes;            /* roughly */
     uint64_t uploads, interests, mailboxes, events;
     uint64_t events_dropped;          /* since the server began: mailboxes were full, or events old */
+    uint64_t leftovers;               /* pieces of content that failed acts may have left; and one, while all is looked through */
     uint64_t free_bytes;
     bool writable;
     char trouble[FAILURE_TEXT_MAX];   /* "" when all is well */

@@ -40,6 +40,7 @@ enum outcome local_health(struct store *store, struct store_health *out, struct 
     struct store_health health = {
         .uploads = uploads_count(&local->uploads),
         .events_dropped = atomic_load(&local->events_dropped),
+        .leftovers = leftovers_count(&local->leftovers) + atomic_load(&local->sweeping.looking),
     };
     enum outcome outcome = counters(local, &health, why);
     if (outcome == OUTCOME_OK)

@@ -232,7 +232,7 @@ void bundle_commit(struct local *local, struct bundle *bundle, struct writer_act
     bundle->named = outcome == OUTCOME_UNKNOWN; /* perhaps */
     bundle_failed(bundle, outcome, &why);
     if (bundle->named && is_blob(bundle))
-        sweep_leftovers(&local->sweeping); /* before the claim goes, and the sweep may find it */
+        leftover_note(local, BLOB_WHOLE, &bundle->claim.blob);
 }
 
 void bundle_end(struct local *local, struct bundle *bundle)
@@ -241,6 +241,6 @@ void bundle_end(struct local *local, struct bundle *bundle)
     if (id_is_none(&bundle->claim.blob))
         return;
     if (!bundle->named && blob_remove(&local->blobs, BLOB_WHOLE, &bundle->claim.blob, NULL) != OUTCOME_OK)
-        sweep_leftovers(&local->sweeping);
+        leftover_note(local, BLOB_WHOLE, &bundle->claim.blob);
     blob_release(&local->blobs, &bundle->claim);
 }

@@ -260,12 +260,14 @@ static enum outcome condense_remove(struct local *local, struct condensing *cond
     bool is_left = done == OUTCOME_UNKNOWN;
     if (done == OUTCOME_OK && condensing->gone && !id_is_none(&condensing->blob))
         outcome = blob_remove(&local->blobs, BLOB_WHOLE, &condensing->blob, why);
+    if (outcome != OUTCOME_OK)
+        leftover_note(local, BLOB_WHOLE, &condensing->blob);
     if (id_is_none(&condensing->claim.blob))
         return outcome;
     if (!is_left && (done != OUTCOME_OK || !condensing->wanted))
         is_left = blob_remove(&local->blobs, BLOB_WHOLE, &condensing->claim.blob, NULL) != OUTCOME_OK;
-    if (is_left || outcome != OUTCOME_OK)
-        sweep_leftovers(&local->sweeping); /* before the claim goes */
+    if (is_left)
+        leftover_note(local, BLOB_WHOLE, &condensing->claim.blob);
     blob_release(&local->blobs, &condensing->claim);
     return outcome;
 }

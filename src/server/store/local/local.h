@@ -10,12 +10,13 @@
  *
  * Order of locks: an upload's own, then (waiting for the writer) the writer's,
  * which stands for whatever happens on its thread; everything else is a leaf:
- * the tables of uploads, reads, claims, due mailboxes, the pool of readers.
+ * the tables of uploads, reads, claims, leftovers, due mailboxes, the pool of readers.
  */
 #pragma once
 
 #include "server/store/local/blobs.h"
 #include "server/store/local/due.h"
+#include "server/store/local/leftovers.h"
 #include "server/store/local/notices.h"
 #include "server/store/local/readers.h"
 #include "server/store/local/reads.h"
@@ -43,6 +44,7 @@ struct local {
     struct readers readers;
     struct due due;
     struct sweeping sweeping;
+    struct leftovers leftovers;
     struct waiters waiters; /* the writer's thread's, as is: */
     struct noticed noticed;
     _Atomic uint64_t events_dropped; /* since it was opened; a try that was undone counts as well */

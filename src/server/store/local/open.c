@@ -204,13 +204,16 @@ static enum outcome database_ready(struct local *local, const char *folder, stru
 static void local_close(struct store *store)
 {
     struct local *local = local_of(store);
-    if (local->writer.started)
+    if (local->writer.started) {
         uploads_park(local);
+        sweep_last(local);
+    }
     writer_stop(&local->writer);
     readers_fini(&local->readers);
     waiters_fini(&local->waiters);
     noticed_fini(&local->noticed);
     due_fini(&local->due);
+    leftovers_fini(&local->leftovers);
     pthread_mutex_destroy(&local->sweeping.mutex);
     uploads_fini(local);
     reads_fini(&local->reads);
@@ -327,6 +330,8 @@ static struct local *local_new(const struct store_local_options *options)
     uploads_init(&local->uploads);
     due_init(&local->due);
     pthread_mutex_init(&local->sweeping.mutex, NULL);
+    atomic_init(&local->sweeping.looking, true);
+    leftovers_init(&local->leftovers);
     reads_init(&local->reads, options->limits.open_reads);
     blobs_init(&local->blobs);
     return local;

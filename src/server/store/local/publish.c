@@ -343,7 +343,7 @@ static enum outcome publish_upload(struct local *local, struct upload *upload,
         FAULT_POINT("publish-committed");
     }
     if (outcome == OUTCOME_OK && publishing->repeated && upload->settled)
-        sweep_leftovers(&local->sweeping); /* its content was not wanted */
+        leftover_note(local, BLOB_WHOLE, &upload->claim.blob); /* its content was not wanted */
     if (outcome == OUTCOME_OK)
         upload_end(local, upload);
     if (upload->broken && upload_drop(local, upload, NULL) != OUTCOME_OK)

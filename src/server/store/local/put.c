@@ -148,7 +148,7 @@ static void put_release(struct local *local, struct putting *putting)
     if (!left && (outcome != OUTCOME_OK || putting->repeated))
         left = blob_remove(&local->blobs, BLOB_WHOLE, &putting->claim.blob, NULL) != OUTCOME_OK;
     if (left)
-        sweep_leftovers(&local->sweeping); /* before the sweep may find it */
+        leftover_note(local, BLOB_WHOLE, &putting->claim.blob);
     blob_release(&local->blobs, &putting->claim);
 }
 

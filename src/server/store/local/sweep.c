@@ -20,13 +20,8 @@ enum {
 
 #define A_DAY (86400 * (int64_t)CLOCK_SECOND)
 
-/* Between two looks for orphans. */
+/* Between two looks through all folders. */
 #define ORPHANS_AGAIN (10 * (int64_t)CLOCK_SECOND)
-
-void sweep_leftovers(struct sweeping *sweeping)
-{
-    atomic_store(&sweeping->leftovers, true);
-}
 
 /* ---- interests whose time is over ---- */
 
@@ -215,10 +210,13 @@ static enum outcome sweep_kept(struct local *local, struct store_sweep *out, boo
         return outcome;
     *left |= ending.count == KEPT_BATCH;
     out->blobs += ending.count;
-    for (size_t i = 0; i < ending.blob_count && outcome == OUTCOME_OK; i++)
-        outcome = blob_remove(&local->blobs, BLOB_WHOLE, &ending.blobs[i], why);
-    if (outcome != OUTCOME_OK && ending.blob_count > 0)
-        sweep_leftovers(&local->sweeping);
+    for (size_t i = 0; i < ending.blob_count; i++) {
+        enum outcome removed = blob_remove(&local->blobs, BLOB_WHOLE, &ending.blobs[i],
+                                           outcome == OUTCOME_OK ? why : NULL);
+        if (removed != OUTCOME_OK)
+            leftover_note(local, BLOB_WHOLE, &ending.blobs[i]);
+        outcome = outcome == OUTCOME_OK ? removed : outcome;
+    }
     return outcome;
 }
 
@@ -316,27 +314,12 @@ static enum outcome tidy_events(struct local *local, struct database *db, struct
     return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
-/*
- * A commit that failed may stand in the log all the same, with rows that name its content: the next open would
- * find it. Something that is written after it, and synced, takes its place there; only then is that content an
- * orphan.
- */
-static enum outcome write_over(struct local *local, struct database *db, struct failure *why)
-{
-    struct sweeping *sweeping = &local->sweeping;
-    sweeping->leftovers_noted |= atomic_exchange(&sweeping->leftovers, false);
-    if (!sweeping->leftovers_noted)
-        return OUTCOME_OK;
-    scoped_query struct query q = query_on(db, "UPDATE store SET files = files");
-    return query_run(&q, why);
-}
-
 static enum outcome tidy_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     struct tidying *tidying = argument;
     int64_t now = timeline_now(&local->time);
     uint64_t answers = 0;
-    enum outcome outcome = write_over(local, db, why);
+    enum outcome outcome = leftovers_write_over(local, db, why);
     if (outcome == OUTCOME_OK)
         outcome = answers_sweep(db, now - timeline_seconds(STORE_ANSWER_SECONDS), ROW_BATCH, &answers, why);
     tidying->out->answers += answers;
@@ -375,8 +358,7 @@ static enum outcome sweep_shard(struct local *local, unsigned shard, unsigned *l
         bool named = blob_is_claimed(&local->blobs, &blob);
         if (!named)
             outcome = sweep_blob_is_named(reader.db, &blob, &named, why);
-        /* With new leftovers nothing goes that a commit in doubt may name (write_over). */
-        if (outcome != OUTCOME_OK || named || atomic_load(&local->sweeping.leftovers))
+        if (outcome != OUTCOME_OK || named || leftover_is_noted(&local->leftovers, &blob))
             continue;
         outcome = blob_remove(&local->blobs, BLOB_WHOLE, &blob, why);
         out->blobs += outcome == OUTCOME_OK;
@@ -390,28 +372,33 @@ static enum outcome sweep_orphans(struct local *local, struct store_sweep *out, 
 {
     struct sweeping *sweeping = &local->sweeping;
     int64_t now = timeline_now(&local->time);
-    if (sweeping->shard == BLOB_SHARDS && sweeping->leftovers_noted && now >= sweeping->orphans_again_at) {
-        sweeping->leftovers_noted = false;
+    bool through = sweeping->shard == BLOB_SHARDS;
+    if (through && local->leftovers.look_through && now >= sweeping->orphans_again_at) {
+        local->leftovers.look_through = false;
         sweeping->orphans_next_at = now;
     }
+    if (local->leftovers.look_through)
+        atomic_store(&sweeping->looking, true);
     enum outcome outcome = OUTCOME_OK;
-    if (sweeping->shard == BLOB_SHARDS && now < sweeping->orphans_next_at)
+    if (through && now < sweeping->orphans_next_at)
         return OUTCOME_OK;
-    if (sweeping->shard == BLOB_SHARDS) {
-        sweeping->shard = 0;
+    atomic_store(&sweeping->looking, true);
+    if (through) {
         outcome = uploads_sweep_strays(local, why);
+        sweeping->shard = outcome == OUTCOME_OK ? 0 : sweeping->shard;
     }
     unsigned looks = 0;
     while (outcome == OUTCOME_OK && sweeping->shard < BLOB_SHARDS && looks < ROW_BATCH) {
         outcome = sweep_shard(local, sweeping->shard, &looks, out, why);
         sweeping->shard += outcome == OUTCOME_OK;
     }
+    if (outcome != OUTCOME_OK)
+        return outcome; /* it goes on there next time */
     sweeping->orphans_next_at = now + A_DAY;
     sweeping->orphans_again_at = now + ORPHANS_AGAIN;
-    if (outcome != OUTCOME_OK)
-        sweep_leftovers(sweeping);
+    atomic_store(&sweeping->looking, sweeping->shard < BLOB_SHARDS || local->leftovers.look_through);
     *left |= sweeping->shard < BLOB_SHARDS;
-    return outcome;
+    return OUTCOME_OK;
 }
 
 /* ---- content ---- */
@@ -438,9 +425,31 @@ static enum outcome sweep_content(struct local *local, struct store_sweep *out, 
     *left |= more;
     if (outcome == OUTCOME_OK)
         outcome = sweep_orphans(local, out, left, why);
+    /* Whatever stands in the way of the others. */
+    enum outcome last = leftovers_sweep(local, &out->blobs, outcome == OUTCOME_OK ? why : NULL);
     if (!pinned)
         pin_pass(local->pin_fd);
-    return outcome;
+    return outcome == OUTCOME_OK ? last : outcome;
+}
+
+static enum outcome last_run(struct local *local, struct database *db, void *argument, struct failure *why)
+{
+    (void)argument;
+    return leftovers_write_over(local, db, why);
+}
+
+void sweep_last(struct local *local)
+{
+    scoped_lock(&local->sweeping.mutex);
+    uint64_t removed = 0;
+    bool pinned;
+    if (leftovers_count(&local->leftovers) == 0 ||
+        writer_do(&local->writer, last_run, NULL, NULL) != OUTCOME_OK || !content_may_go(local, &pinned))
+        return; /* the next open looks through all */
+    enum outcome outcome = leftovers_sweep(local, &removed, NULL);
+    (void)outcome; /* likewise */
+    if (!pinned)
+        pin_pass(local->pin_fd);
 }
 
 /* ---- all of it ---- */

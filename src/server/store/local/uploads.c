@@ -28,6 +28,7 @@ struct upload_row {
     const struct store_caller *caller;
     uint64_t synced;
     struct store_upload_state *state; /* filled in if it was committed already */
+    bool deleted;                     /* it was there until now */
 };
 
 /* From the answer that was kept of its publish. */
@@ -88,10 +89,12 @@ static enum outcome row_synced(struct local *local, struct database *db, void *a
 static enum outcome row_delete(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     (void)local;
-    const struct upload_row *row = argument;
+    struct upload_row *row = argument;
     scoped_query struct query q = query_on(db, "DELETE FROM upload WHERE upload = ?");
     bind_id(&q, &row->upload->id);
-    return query_run(&q, why);
+    enum outcome outcome = query_run(&q, why);
+    row->deleted = outcome == OUTCOME_OK && database_changed(db) > 0;
+    return outcome;
 }
 
 static enum outcome row_touched(struct local *local, struct database *db, void *argument, struct failure *why)
@@ -128,7 +131,7 @@ void upload_end(struct local *local, struct upload *upload)
     bool left = !upload->settled &&
                 blob_remove(&local->blobs, BLOB_INCOMING, &upload->claim.blob, NULL) != OUTCOME_OK;
     if (left)
-        sweep_leftovers(&local->sweeping);
+        leftover_note(local, BLOB_INCOMING, &upload->claim.blob);
     blob_release(&local->blobs, &upload->claim);
     upload_give(local, upload); /* the table's */
 }
@@ -139,8 +142,12 @@ enum outcome upload_drop(struct local *local, struct upload *upload, struct fail
         return OUTCOME_OK;
     struct upload_row row = {.upload = upload};
     enum outcome outcome = writer_do(&local->writer, row_delete, &row, why);
-    if (upload->moved || upload->settled)
-        sweep_leftovers(&local->sweeping);
+    /* Its publish would have ended the row: now it is sure that nothing names what was settled. */
+    bool gone = !(upload->moved || upload->settled) ||
+                (outcome == OUTCOME_OK && row.deleted &&
+                 blob_remove(&local->blobs, BLOB_WHOLE, &upload->claim.blob, NULL) == OUTCOME_OK);
+    if (!gone)
+        leftover_note(local, BLOB_WHOLE, &upload->claim.blob);
     if (outcome == OUTCOME_OK)
         upload_end(local, upload);
     return outcome;

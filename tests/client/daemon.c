@@ -229,6 +229,29 @@ struct fileshare *daemon_session(const struct daemon *daemon, const char *server
     return session;
 }
 
+struct counter {
+    const char *label;
+    uint64_t amount;
+};
+
+static void look_at_counter(void *context, const char *label, uint64_t amount)
+{
+    struct counter *counter = context;
+    if (strcmp(label, counter->label) == 0)
+        counter->amount = amount;
+}
+
+uint64_t counted(struct fileshare *session, const char *label)
+{
+    struct counter counter = {.label = label, .amount = UINT64_MAX};
+    struct fileshare_error error = {0};
+    if (fileshare_counters(session, look_at_counter, &counter, &error) != FILESHARE_OK)
+        fail_msg("%s", error.text);
+    if (counter.amount == UINT64_MAX)
+        fail_msg("%s is not counted", label);
+    return counter.amount;
+}
+
 /* ---- bytes ---- */
 
 uint8_t *pattern_bytes(size_t size, unsigned seed)

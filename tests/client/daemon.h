@@ -46,6 +46,9 @@ void daemon_freeze(const struct daemon *daemon);
 /* A session; the state folder is in the daemon's. `retry_seconds` as in the options. */
 struct fileshare *daemon_session(const struct daemon *daemon, const char *server, unsigned retry_seconds);
 
+/* What the server says under that label of its counters; it must be there. */
+uint64_t counted(struct fileshare *session, const char *label);
+
 /*
  * As fork; a signal to the child finds what it does by default, from the first moment on. Else a handler of ours
  * would take, in the child, a SIGTERM that comes before its exec, and nobody would end it.

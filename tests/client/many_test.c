@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "client/must.h"
+
 static struct daemon server;
 static struct fileshare *session;
 
@@ -33,13 +35,6 @@ static int end(void **state)
     daemon_end(&server);
     return 0;
 }
-
-#define must(call, error)                                         \
-    do {                                                          \
-        enum fileshare_status status_ = (call);                   \
-        if (status_ != FILESHARE_OK)                              \
-            fail_msg("%s: %d: %s", #call, status_, (error).text); \
-    } while (0)
 
 static struct crowd *put_crowd(const char *prefix, size_t count, size_t step, size_t most)
 {

@@ -345,30 +345,10 @@ static void test_connection_is_cut(void **state)
 
 /* ---- interests are short, and renewed ---- */
 
-struct counter {
-    const char *label;
-    uint64_t amount;
-};
-
-static void take_counter(void *context, const char *label, uint64_t amount)
-{
-    struct counter *counter = context;
-    if (strcmp(label, counter->label) == 0)
-        counter->amount = amount;
-}
-
-static uint64_t counted(const char *label)
-{
-    struct counter counter = {.label = label, .amount = UINT64_MAX};
-    assert_int_equal(fileshare_counters(putter, take_counter, &counter, NULL), FILESHARE_OK);
-    assert_true(counter.amount != UINT64_MAX);
-    return counter.amount;
-}
-
 static void until_counted(const char *label, uint64_t least)
 {
     int64_t deadline = milliseconds() + (int64_t)15000 * slowness();
-    while (counted(label) < least) {
+    while (counted(putter, label) < least) {
         if (milliseconds() > deadline)
             fail_msg("%s did not come to %llu", label, (unsigned long long)least);
         usleep(20000);
@@ -390,10 +370,11 @@ static void test_renewed(void **state)
     (void)state;
     struct proxy *proxy = proxy_new(server.port);
     struct waiter waiter = short_waiter(proxy, "renewed", 3);
-    uint64_t registered = counted("calls.register_interest"), renewed = counted("calls.renew_interest");
+    uint64_t registered = counted(putter, "calls.register_interest"),
+             renewed = counted(putter, "calls.renew_interest");
     begin_wait(&waiter);
     until_counted("calls.renew_interest", renewed + 4); /* longer than the interest lives */
-    assert_int_equal(counted("calls.register_interest"), registered + 1);
+    assert_int_equal(counted(putter, "calls.register_interest"), registered + 1);
     put_ok(putter, "renewed", "x", 1);
     end_wait(&waiter, FILESHARE_OK, 1);
     assert_string_not_equal(waiter.heard[0].route, "present");
@@ -408,7 +389,7 @@ static void run_out(const char *name, bool put_meanwhile)
     struct waiter waiter = short_waiter(proxy, name, 1);
     begin_wait(&waiter);
     until(&waiter.routes, 1, "a way back");
-    uint64_t registered = counted("calls.register_interest");
+    uint64_t registered = counted(putter, "calls.register_interest");
     proxy_refuse(proxy, true);
     until(&waiter.lost, 1, "the loss");
     sleep(2);

@@ -6,8 +6,8 @@
  * server is killed, and when they were away. And what is said of the way is so.
  */
 #include "fault/dropper.h"
+#include "fault/hearing.h"
 #include "fault/program.h"
-#include "fault/roll.h"
 #include "fault/world.h"
 #include "place.h"
 
@@ -25,10 +25,10 @@
 
 #include <cmocka.h>
 
+#include "client/must.h"
+
 enum {
-    SMALL = 1000,
     WITHIN_MS = 20000, /* ten times what is meant: a client without a way back asks every two seconds */
-    INTEREST_SECONDS = 3600,
     PUTS = 3,
     LINES_MAX = 256,
     DEAD_SECONDS = 3, /* it asks every four seconds when it takes itself for called back */
@@ -41,11 +41,8 @@ struct told {
     enum reversed_calls reversed;
     struct dropper *through; /* comes to the server from where nobody listens */
     struct fileshare *session;
-    pthread_mutex_t lock; /* guards what follows */
-    struct roll heard;    /* (version, none) */
-    uint64_t last;        /* number of the last event */
-    char name[FILESHARE_NAME_SIZE];
-    size_t count;
+    struct hearing hearing;
+    char name[FILESHARE_NAME_SIZE]; /* of the last event; under the lock of what is heard */
 };
 
 /* A fileshare-client. */
@@ -68,110 +65,34 @@ static struct stage {
                     {.who = "refused", .reversed = REVERSED_REFUSED},
                     {.who = "swallowed", .reversed = REVERSED_SWALLOWED}}};
 
-static const struct fileshare_id none;
 static const char *const quick[] = {"--callback-answer", "1", NULL};
 
 /* ---- sessions ---- */
 
-static bool hear(void *context, const struct fileshare_event *event)
+static void look_at_event(void *context, const struct fileshare_event *event)
 {
     struct told *told = context;
-    pthread_mutex_lock(&told->lock);
-    if (event->kind != FILESHARE_ARRIVED || roll_add(&told->heard, &event->entry.version, &none) > 1)
-        world_wrong(&stage.world, "event %llu of %s is one too many", (unsigned long long)event->number,
-                    event->entry.name);
-    if (event->number <= told->last || strcmp(event->entry.name, told->name) <= 0)
-        world_wrong(&stage.world, "event %llu of %s comes after %llu of %s",
-                    (unsigned long long)event->number, event->entry.name, (unsigned long long)told->last,
-                    told->name);
+    if (strcmp(event->entry.name, told->name) <= 0)
+        world_wrong(&stage.world, "event %llu of %s comes after that of %s",
+                    (unsigned long long)event->number, event->entry.name, told->name);
     if (strcmp(event->route, "pull") != 0)
         world_wrong(&stage.world, "event %llu of %s came by %s", (unsigned long long)event->number, told->who,
                     event->route);
-    told->last = event->number;
     snprintf(told->name, sizeof told->name, "%s", event->entry.name);
-    told->count++;
-    pthread_mutex_unlock(&told->lock);
-    return true;
-}
-
-static size_t told_count(struct told *told)
-{
-    pthread_mutex_lock(&told->lock);
-    size_t count = told->count;
-    pthread_mutex_unlock(&told->lock);
-    return count;
-}
-
-static void fail_by(const struct fileshare_error *error)
-{
-    fail_msg("%s", error->text);
-}
-
-static struct fileshare *session_by(const char *server, const char *who)
-{
-    char state[128];
-    struct fileshare *session = NULL;
-    struct fileshare_error error = {0};
-    snprintf(state, sizeof state, "%s/%s/fileshare", stage.world.server.folder, who);
-    struct fileshare_options options = {.server = server,
-                                        .retry_seconds = 60,
-                                        .dead_seconds = DEAD_SECONDS,
-                                        .without_rpcbind = true,
-                                        .state_folder = state};
-    if (fileshare_open(&options, &session, &error) != FILESHARE_OK)
-        fail_by(&error);
-    return session;
 }
 
 /* ---- looking ---- */
 
-#define until(condition)                                                   \
-    do {                                                                   \
-        int64_t until_ = milliseconds() + (int64_t)WITHIN_MS * slowness(); \
-        while (!(condition)) {                                             \
-            if (milliseconds() > until_)                                   \
-                fail_msg("not within %d ms: %s", WITHIN_MS, #condition);   \
-            usleep(5000);                                                  \
-        }                                                                  \
-    } while (0)
+#define until(condition) until_within(WITHIN_MS, condition)
 
 /* Names that grow; *first is the first of them. */
 static void put_some(char first[32])
 {
     for (unsigned i = 0; i < PUTS; i++) {
-        char name[32];
-        struct fileshare_entry entry = {0};
-        struct fileshare_error error = {0};
-        snprintf(name, sizeof name, "all/%05u", ++stage.put);
-        if (world_put(&stage.world, stage.witness, name, SMALL, stage.put, false, &entry, &error) !=
-            FILESHARE_OK)
-            fail_by(&error);
+        struct fileshare_entry entry = world_put_next(&stage.world, stage.witness, "all", &stage.put);
         if (i == 0 && first)
-            memcpy(first, name, sizeof name);
+            snprintf(first, 32, "%.31s", entry.name);
     }
-}
-
-struct counter {
-    const char *label;
-    uint64_t amount;
-};
-
-static void look_at_counter(void *context, const char *label, uint64_t amount)
-{
-    struct counter *counter = context;
-    if (strcmp(label, counter->label) == 0)
-        counter->amount = amount;
-}
-
-static uint64_t counted(const char *label)
-{
-    struct counter counter = {.label = label, .amount = UINT64_MAX};
-    struct fileshare_error error = {0};
-    if (fileshare_counters(stage.witness, look_at_counter, &counter, &error) != FILESHARE_OK)
-        fail_by(&error);
-    if (counter.amount == UINT64_MAX)
-        fail_msg("%s is not counted", label);
-    return counter.amount;
 }
 
 static void pass_over(void *context, const struct fileshare_interest *interest)
@@ -185,8 +106,7 @@ static bool says_way(struct fileshare *session, const char *way)
 {
     const char *route = "";
     struct fileshare_error error = {0};
-    if (fileshare_interests(session, pass_over, NULL, &route, &error) != FILESHARE_OK)
-        fail_by(&error);
+    must(fileshare_interests(session, pass_over, NULL, &route, &error), error);
     return strcmp(route, way) == 0;
 }
 
@@ -288,18 +208,12 @@ static struct dropper *way_in(enum reversed_calls reversed)
 
 static void told_begin(struct told *told)
 {
-    struct fileshare_error error = {0};
-    struct fileshare_registered registered;
-    struct fileshare_register what = {.pattern = "all/*",
-                                      .glob = true,
-                                      .every = true,
-                                      .seconds = INTEREST_SECONDS};
     told->through = way_in(told->reversed);
-    told->session = session_by(dropper_address(told->through), told->who);
-    pthread_mutex_init(&told->lock, NULL);
-    if (fileshare_interest(told->session, &what, NULL, NULL, &registered, &error) != FILESHARE_OK ||
-        fileshare_attach(told->session, hear, told, &error) != FILESHARE_OK)
-        fail_by(&error);
+    told->session = world_client(&stage.world, dropper_address(told->through), told->who, DEAD_SECONDS);
+    told->hearing.also = look_at_event;
+    told->hearing.context = told;
+    hearing_wants(told->session, "all/*");
+    hearing_begin(&told->hearing, &stage.world, told->session);
 }
 
 static int begin(void **state)
@@ -309,7 +223,7 @@ static int begin(void **state)
     world_prepare(&stage.world, place_in_memory());
     stage.world.server.options = quick;
     daemon_start(&stage.world.server);
-    stage.witness = session_by(stage.world.server.tcp, "witness");
+    stage.witness = world_client(&stage.world, stage.world.server.tcp, "witness", DEAD_SECONDS);
     for (unsigned i = 0; i < SESSIONS; i++)
         told_begin(&stage.told[i]);
     stage.listens.through = way_in(REVERSED_UNOFFERED);
@@ -325,8 +239,7 @@ static int end(void **state)
     for (unsigned i = 0; i < SESSIONS; i++) {
         fileshare_close(stage.told[i].session);
         dropper_free(stage.told[i].through);
-        roll_fini(&stage.told[i].heard);
-        pthread_mutex_destroy(&stage.told[i].lock);
+        hearing_fini(&stage.told[i].hearing);
     }
     fileshare_close(stage.witness);
     dropper_free(stage.listens.through);
@@ -342,7 +255,7 @@ static int end(void **state)
 static void expect_all_told(void)
 {
     for (unsigned i = 0; i < SESSIONS; i++)
-        until(told_count(&stage.told[i]) >= stage.put);
+        until(hearing_count(&stage.told[i].hearing) >= stage.put);
     until(lines_heard() >= stage.put);
     assert_int_equal(stage.world.wrong, 0);
 }
@@ -432,8 +345,8 @@ static void test_in_order(void **state)
     }
     assert_false(has_said(&stage.listens, "by the route"));
     for (unsigned i = 0; i < SESSIONS; i++)
-        assert_int_equal(told_count(&stage.told[i]), stage.put);
-    until(counted("store.events") == 0);
+        assert_int_equal(hearing_count(&stage.told[i].hearing), stage.put);
+    until(counted(stage.witness, "store.events") == 0);
     end_listening();
 }
 

@@ -24,6 +24,8 @@
 
 #include <cmocka.h>
 
+#include "client/must.h"
+
 #define SECONDS(count) ((int64_t)(count)*CLOCK_SECOND)
 /* What a killed machine may not know: of its clock, and how much had passed if that was set back (timeline.c). */
 #define WALL_SLACK     (SECONDS(1) / 10)
@@ -91,13 +93,6 @@ static unsigned times_heard(const struct fileshare_id *id, struct heard *last)
     return times;
 }
 
-#define must(call, error)                                         \
-    do {                                                          \
-        enum fileshare_status status_ = (call);                   \
-        if (status_ != FILESHARE_OK)                              \
-            fail_msg("%s: %d: %s", #call, status_, (error).text); \
-    } while (0)
-
 static int begin(void **state)
 {
     (void)state;
@@ -138,24 +133,9 @@ static struct fileshare_id interest_in(const char *pattern, bool every, uint32_t
     return registered.id;
 }
 
-static uint64_t wanted_amount;
-static const char *wanted_label;
-
-static void take_counter(void *context, const char *label, uint64_t amount)
-{
-    (void)context;
-    if (strcmp(label, wanted_label) == 0)
-        wanted_amount = amount;
-}
-
 static uint64_t counter(const char *label)
 {
-    struct fileshare_error error = {0};
-    wanted_amount = UINT64_MAX;
-    wanted_label = label;
-    must(fileshare_counters(session, take_counter, NULL, &error), error);
-    assert_true(wanted_amount != UINT64_MAX);
-    return wanted_amount;
+    return counted(session, label);
 }
 
 static int64_t in_time(void)

@@ -5,8 +5,8 @@
  */
 #include "fault/by_hand.h"
 #include "fault/failing_disk.h"
+#include "fault/hearing.h"
 #include "fault/inspect.h"
-#include "fault/roll.h"
 #include "fault/world.h"
 #include "client/lib/mailbox.h"
 #include "place.h"
@@ -26,10 +26,11 @@
 
 #include <cmocka.h>
 
-enum { CALLS_MAX = 100, KILL_EVERY = 4, PATIENCE_SECONDS = 60, WITHIN_MS = 30000, INTEREST_SECONDS = 3600 };
+#include "client/must.h"
+
+enum { CALLS_MAX = 100, KILL_EVERY = 4, WITHIN_MS = 30000 };
 
 static const int errors[] = {ENOSPC, EIO, EROFS};
-static const struct fileshare_id none;
 
 static struct stage {
     struct world world;
@@ -37,44 +38,24 @@ static struct stage {
     struct fileshare *session, *listener;
     struct id mailbox; /* the listener's */
     unsigned serial, faults, refusals;
-    pthread_mutex_t lock; /* guards what follows */
-    struct roll heard;    /* (version, none) */
-    uint64_t last;        /* number of the last event */
-    int nth, error;       /* the call after the next event is shown that fails; 0: none */
+    struct hearing hearing; /* its lock guards what follows */
+    int nth, error;         /* the call after the next event is shown that fails; 0: none */
     bool lasts;
-} stage = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} stage;
 
 /* From the moment that it returns nothing is written but what acknowledges. */
-static bool hear(void *context, const struct fileshare_event *event)
+static void fail_from_now(void *context, const struct fileshare_event *event)
 {
     (void)context;
-    pthread_mutex_lock(&stage.lock);
-    if (event->kind != FILESHARE_ARRIVED || roll_add(&stage.heard, &event->entry.version, &none) > 1)
-        world_wrong(&stage.world, "event %llu of %s is one too many", (unsigned long long)event->number,
-                    event->entry.name);
-    if (event->number <= stage.last)
-        world_wrong(&stage.world, "event %llu comes after %llu", (unsigned long long)event->number,
-                    (unsigned long long)stage.last);
-    stage.last = event->number;
+    (void)event;
     if (stage.nth > 0)
         failing_disk_arm(stage.shim, stage.nth, stage.error, stage.lasts);
     stage.nth = 0;
-    pthread_mutex_unlock(&stage.lock);
-    return true;
-}
-
-static bool was_heard(const struct fileshare_id *version)
-{
-    pthread_mutex_lock(&stage.lock);
-    bool heard = roll_times(&stage.heard, version, &none) > 0;
-    pthread_mutex_unlock(&stage.lock);
-    return heard;
 }
 
 static void open_session(void)
 {
-    stage.session = world_session(&stage.world, "disk", PATIENCE_SECONDS);
-    assert_non_null(stage.session);
+    stage.session = world_client(&stage.world, stage.world.server.tcp, "disk", 0);
 }
 
 static int begin(void **state)
@@ -98,7 +79,7 @@ static int end(void **state)
     print_message("%u times the disk failed, %u calls were refused for it, %lu kills, %u wrong\n",
                   stage.faults, stage.refusals, stage.world.kills, stage.world.wrong);
     munmap(stage.shim, sizeof *stage.shim);
-    roll_fini(&stage.heard);
+    hearing_fini(&stage.hearing);
     bool well = stage.world.wrong == 0 && stage.faults > 0 && stage.refusals > 0;
     daemon_end(&stage.world.server);
     return well ? 0 : -1;
@@ -114,27 +95,12 @@ static void kill_server(void)
     open_session();
 }
 
-static struct fileshare_entry put_one(const char *folder)
+static struct fileshare_entry put(const char *folder)
 {
-    struct fileshare_entry entry = {0};
-    struct fileshare_error error = {0};
-    char name[32];
-    snprintf(name, sizeof name, "%s/%u", folder, ++stage.serial);
-    if (world_put(&stage.world, stage.session, name, 1000, stage.serial, false, &entry, &error) !=
-        FILESHARE_OK)
-        fail_msg("%s", error.text);
-    return entry;
+    return world_put_next(&stage.world, stage.session, folder, &stage.serial);
 }
 
-#define until(condition)                                                   \
-    do {                                                                   \
-        int64_t until_ = milliseconds() + (int64_t)WITHIN_MS * slowness(); \
-        while (!(condition)) {                                             \
-            if (milliseconds() > until_)                                   \
-                fail_msg("not within %d ms: %s", WITHIN_MS, #condition);   \
-            usleep(2000);                                                  \
-        }                                                                  \
-    } while (0)
+#define until(condition) until_within(WITHIN_MS, condition)
 
 /* ---- EVENTS ---- */
 
@@ -184,7 +150,7 @@ static bool acknowledge_two(const struct id *mailbox, int nth, int error, bool l
     uint64_t numbers[FS_EVENTS_MAX];
     size_t count;
     for (int i = 0; i < THREE; i++)
-        put_one("hand");
+        put("hand");
     assert_int_equal(by_hand_events(stage.session, mailbox, 0, numbers), THREE);
     failing_disk_arm(stage.shim, nth, error, lasts);
     fs_status status = ask(mailbox, numbers[1], &count);
@@ -231,17 +197,15 @@ static bool nothing_waits(void)
 
 static void listen_to_told(void)
 {
-    struct fileshare_error error = {0};
     struct failure why = {.text = ""};
-    stage.listener = world_session(&stage.world, "listener", PATIENCE_SECONDS);
-    assert_non_null(stage.listener);
-    if (fileshare_attach(stage.listener, hear, NULL, &error) != FILESHARE_OK)
-        fail_msg("%s", error.text);
+    stage.listener = world_client(&stage.world, stage.world.server.tcp, "listener", 0);
+    stage.hearing.also = fail_from_now;
+    hearing_begin(&stage.hearing, &stage.world, stage.listener);
     if (mailbox_name(stage.listener->state_folder, &stage.listener->greeting.instance, &stage.mailbox,
                      &why) != OUTCOME_OK)
         fail_msg("%s", why.text);
     by_hand_register(stage.session, &stage.mailbox, "told/*");
-    put_one("told");
+    put("told");
     until(nothing_waits());
 }
 
@@ -250,13 +214,13 @@ static void tell_failing(int nth, int error, bool lasts)
 {
     until(nothing_waits());
     stage.shim->failed = 0;
-    pthread_mutex_lock(&stage.lock);
+    pthread_mutex_lock(&stage.hearing.lock);
     stage.nth = nth;
     stage.error = error;
     stage.lasts = lasts;
-    pthread_mutex_unlock(&stage.lock);
-    struct fileshare_entry entry = put_one("told");
-    until(was_heard(&entry.version));
+    pthread_mutex_unlock(&stage.hearing.lock);
+    struct fileshare_entry entry = put("told");
+    until(hearing_has(&stage.hearing, &entry));
 }
 
 /* What comes afterwards is told; all is acknowledged. */
@@ -264,8 +228,8 @@ static void goes_on(void)
 {
     failing_disk_is_sound(stage.shim);
     until(nothing_waits());
-    struct fileshare_entry entry = put_one("told");
-    until(was_heard(&entry.version));
+    struct fileshare_entry entry = put("told");
+    until(hearing_has(&stage.hearing, &entry));
     until(nothing_waits());
     assert_int_equal(stage.world.wrong, 0);
 }
@@ -304,28 +268,13 @@ static void test_notify_for_a_while(void **state)
         }
 }
 
-static void look_at_counter(void *context, const char *label, uint64_t amount)
-{
-    if (strcmp(label, "delivery.retries") == 0)
-        *(uint64_t *)context = amount;
-}
-
-static uint64_t put_off_so_far(void)
-{
-    uint64_t count = UINT64_MAX;
-    struct fileshare_error error = {0};
-    if (fileshare_counters(stage.session, look_at_counter, &count, &error) != FILESHARE_OK)
-        fail_msg("%s", error.text);
-    return count;
-}
-
 /* Until its patience is over: then the client is told again, which does not show it again. */
 static void test_notify_for_long(void **state)
 {
     (void)state;
-    uint64_t before = put_off_so_far();
+    uint64_t before = counted(stage.session, "delivery.retries");
     tell_failing(1, ENOSPC, true);
-    until(put_off_so_far() > before);
+    until(counted(stage.session, "delivery.retries") > before);
     assert_false(nothing_waits());
     stage.faults++;
     goes_on();

@@ -11,7 +11,7 @@
  */
 #include "fault/by_hand.h"
 #include "fault/dropper.h"
-#include "fault/roll.h"
+#include "fault/hearing.h"
 #include "fault/world.h"
 
 #include "proto/fileshare.h"
@@ -26,75 +26,31 @@
 
 #include <cmocka.h>
 
-enum { SMALL = 1000, WITHIN_MS = 20000, INTEREST_SECONDS = 3600, PUTS = 5 };
+#include "client/must.h"
+
+enum { SMALL = 1000, WITHIN_MS = 20000, PUTS = 5 };
 
 static const char back_host[] = "127.0.0.2";
-static const struct fileshare_id none;
 
 static struct stage {
     struct world world;
     struct dropper *through, *back; /* to the server; to the callback program, once there is one */
     struct fileshare *session, *witness;
-    pthread_mutex_t lock; /* guards what follows */
-    struct roll heard;    /* (version, none) */
-    uint64_t last;        /* number of the last event */
-    char route[32];       /* by which it came */
+    struct hearing hearing;
     unsigned serial, drops;
-} stage = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static bool hear(void *context, const struct fileshare_event *event)
-{
-    (void)context;
-    pthread_mutex_lock(&stage.lock);
-    if (event->kind != FILESHARE_ARRIVED || roll_add(&stage.heard, &event->entry.version, &none) > 1)
-        world_wrong(&stage.world, "event %llu of %s is one too many", (unsigned long long)event->number,
-                    event->entry.name);
-    if (event->number <= stage.last)
-        world_wrong(&stage.world, "event %llu comes after %llu", (unsigned long long)event->number,
-                    (unsigned long long)stage.last);
-    stage.last = event->number;
-    snprintf(stage.route, sizeof stage.route, "%s", event->route);
-    pthread_mutex_unlock(&stage.lock);
-    return true;
-}
-
-static void fail_by(const struct fileshare_error *error)
-{
-    fail_msg("%s", error->text);
-}
-
-static struct fileshare *session_by(const char *server, const char *who)
-{
-    char state[128];
-    struct fileshare *session = NULL;
-    struct fileshare_error error = {0};
-    snprintf(state, sizeof state, "%s/%s", stage.world.server.folder, who);
-    struct fileshare_options options = {.server = server,
-                                        .retry_seconds = 60,
-                                        .without_rpcbind = true,
-                                        .state_folder = state};
-    if (fileshare_open(&options, &session, &error) != FILESHARE_OK)
-        fail_by(&error);
-    return session;
-}
+} stage;
 
 static int begin(void **state)
 {
     (void)state;
-    struct fileshare_error error = {0};
-    struct fileshare_registered registered;
-    struct fileshare_register what = {.pattern = "**",
-                                      .glob = true,
-                                      .every = true,
-                                      .seconds = INTEREST_SECONDS};
     world_begin(&stage.world);
     stage.through = dropper_between(
         &(struct dropper_way){.target_port = stage.world.server.port, .from = back_host});
-    stage.session = session_by(dropper_address(stage.through), "through");
-    stage.witness = session_by(stage.world.server.tcp, "through"); /* names the same mailbox */
-    if (fileshare_attach(stage.session, hear, NULL, &error) != FILESHARE_OK ||
-        fileshare_interest(stage.witness, &what, NULL, NULL, &registered, &error) != FILESHARE_OK)
-        fail_by(&error);
+    stage.session = world_client(&stage.world, dropper_address(stage.through), "through", 0);
+    /* Names the same mailbox. */
+    stage.witness = world_client(&stage.world, stage.world.server.tcp, "through", 0);
+    hearing_begin(&stage.hearing, &stage.world, stage.session);
+    hearing_wants(stage.witness, "**");
     return 0;
 }
 
@@ -105,7 +61,7 @@ static int end(void **state)
     fileshare_close(stage.witness);
     dropper_free(stage.through);
     dropper_free(stage.back);
-    roll_fini(&stage.heard);
+    hearing_fini(&stage.hearing);
     print_message("%u messages lost\n", stage.drops);
     world_end(&stage.world);
     return 0;
@@ -113,40 +69,15 @@ static int end(void **state)
 
 /* ---- looking ---- */
 
-static struct fileshare_entry put_one(void)
+static struct fileshare_entry put(void)
 {
-    struct fileshare_entry entry = {0};
-    struct fileshare_error error = {0};
-    char name[32];
-    snprintf(name, sizeof name, "back/%u", ++stage.serial);
-    if (world_put(&stage.world, stage.witness, name, SMALL, stage.serial, false, &entry, &error) !=
-        FILESHARE_OK)
-        fail_by(&error);
-    return entry;
-}
-
-static bool was_heard(const struct fileshare_id *version)
-{
-    pthread_mutex_lock(&stage.lock);
-    bool heard = roll_times(&stage.heard, version, &none) > 0;
-    pthread_mutex_unlock(&stage.lock);
-    return heard;
-}
-
-static void look_at_counter(void *context, const char *label, uint64_t amount)
-{
-    if (strcmp(label, "store.events") == 0)
-        *(uint64_t *)context = amount;
+    return world_put_next(&stage.world, stage.witness, "back", &stage.serial);
 }
 
 /* Every event that the server keeps was acknowledged. */
 static bool nothing_waits(void)
 {
-    uint64_t events = UINT64_MAX;
-    struct fileshare_error error = {0};
-    if (fileshare_counters(stage.witness, look_at_counter, &events, &error) != FILESHARE_OK)
-        fail_by(&error);
-    return events == 0;
+    return counted(stage.witness, "store.events") == 0;
 }
 
 static void pass_over(void *context, const struct fileshare_interest *interest)
@@ -159,30 +90,21 @@ static bool dialled_back(void)
 {
     const char *route = "";
     struct fileshare_error error = {0};
-    if (fileshare_interests(stage.witness, pass_over, NULL, &route, &error) != FILESHARE_OK)
-        fail_by(&error);
+    must(fileshare_interests(stage.witness, pass_over, NULL, &route, &error), error);
     return strcmp(route, "dial-back") == 0;
 }
 
-#define until(condition)                                                   \
-    do {                                                                   \
-        int64_t until_ = milliseconds() + (int64_t)WITHIN_MS * slowness(); \
-        while (!(condition)) {                                             \
-            if (milliseconds() > until_)                                   \
-                fail_msg("not within %d ms: %s", WITHIN_MS, #condition);   \
-            usleep(5000);                                                  \
-        }                                                                  \
-    } while (0)
+#define until(condition) until_within(WITHIN_MS, condition)
 
 /* What is put is told once and acknowledged, though a message is lost meanwhile. */
 static void told_losing(struct dropper *dropper)
 {
     struct fileshare_entry entries[PUTS];
     for (unsigned i = 0; i < PUTS; i++)
-        entries[i] = put_one();
+        entries[i] = put();
     until(dropper_dropped(dropper));
     for (unsigned i = 0; i < PUTS; i++)
-        until(was_heard(&entries[i].version));
+        until(hearing_has(&stage.hearing, &entries[i]));
     until(nothing_waits());
     assert_int_equal(stage.world.wrong, 0);
     stage.drops++;
@@ -197,11 +119,11 @@ static void test_notify_reversed(void **state)
         for (unsigned nth = 1; nth <= 2; nth++) {
             dropper_plan_reversed(stage.through, FSCBPROC_NOTIFY, lost, nth);
             if (nth > 1) { /* a batch of its own */
-                struct fileshare_entry entry = put_one();
-                until(was_heard(&entry.version));
+                struct fileshare_entry entry = put();
+                until(hearing_has(&stage.hearing, &entry));
             }
             told_losing(stage.through);
-            assert_string_equal(stage.route, "reversed");
+            assert_true(hearing_came_by(&stage.hearing, "reversed"));
         }
 }
 
@@ -235,9 +157,9 @@ static void test_notify_dialled(void **state)
     (void)state;
     for (enum lost lost = LOST_CALL; lost <= LOST_REPLY; lost++) {
         until(dialled_back());
-        struct fileshare_entry entry = put_one();
-        until(was_heard(&entry.version));
-        assert_string_equal(stage.route, "dial-back");
+        struct fileshare_entry entry = put();
+        until(hearing_has(&stage.hearing, &entry));
+        assert_true(hearing_came_by(&stage.hearing, "dial-back"));
         dropper_plan(stage.back, FSCBPROC_NOTIFY, lost, 1);
         told_losing(stage.back);
     }
@@ -273,7 +195,7 @@ static void test_mailbox(void **state)
         struct id mailbox = id_random();
         by_hand_register(stage.session, &mailbox, "back/*");
         for (unsigned i = 0; i < PUTS; i++)
-            put_one();
+            put();
         uint64_t numbers[FS_EVENTS_MAX];
         assert_int_equal(by_hand_events(stage.session, &mailbox, 0, numbers), PUTS);
         const uint64_t newest = numbers[PUTS - 1];

@@ -4,7 +4,7 @@
  * Those that read lose theirs, too, and are answered.
  */
 #include "fault/dropper.h"
-#include "fault/roll.h"
+#include "fault/hearing.h"
 #include "fault/world.h"
 
 #include "proto/fileshare.h"
@@ -19,83 +19,35 @@
 
 #include <cmocka.h>
 
-enum { SMALL = 1000, LARGE = 3 << 20, TOLD_WITHIN_MS = 20000, INTEREST_SECONDS = 3600 };
+#include "client/must.h"
 
-static const struct fileshare_id none;
+enum { SMALL = 1000, LARGE = 3 << 20, TOLD_WITHIN_MS = 20000, INTEREST_SECONDS = 3600 };
 
 /* What it is done with: all through the dropper, but the witness. */
 struct stage {
     struct world world;
     struct dropper *dropper;
     struct fileshare *session, *witness;
-    struct roll heard; /* under the lock: (version, none) */
-    pthread_mutex_t lock;
+    struct hearing hearing; /* the witness's */
     unsigned serial, drops;
 };
 
 static struct stage stage;
 
-static bool hear(void *context, const struct fileshare_event *event)
-{
-    (void)context;
-    pthread_mutex_lock(&stage.lock);
-    if (event->kind != FILESHARE_ARRIVED || roll_add(&stage.heard, &event->entry.version, &none) > 1)
-        world_wrong(&stage.world, "event %llu of %s is one too many", (unsigned long long)event->number,
-                    event->entry.name);
-    pthread_mutex_unlock(&stage.lock);
-    return true;
-}
-
-static bool was_heard(const struct fileshare_id *version)
-{
-    pthread_mutex_lock(&stage.lock);
-    bool heard = roll_times(&stage.heard, version, &none) > 0;
-    pthread_mutex_unlock(&stage.lock);
-    return heard;
-}
-
 static void must_hear(const struct fileshare_entry *entry)
 {
-    int64_t until = milliseconds() + (int64_t)TOLD_WITHIN_MS * slowness();
-    while (!was_heard(&entry->version)) {
-        if (milliseconds() > until)
-            fail_msg("the arrival of %s was not told", entry->name);
-        usleep(2000);
-    }
-}
-
-static struct fileshare *session_by(const char *server, const char *who)
-{
-    char state[128];
-    struct fileshare *session = NULL;
-    struct fileshare_error error = {0};
-    snprintf(state, sizeof state, "%s/%s", stage.world.server.folder, who);
-    struct fileshare_options options = {.server = server,
-                                        .retry_seconds = 60,
-                                        .without_rpcbind = true,
-                                        .state_folder = state};
-    if (fileshare_open(&options, &session, &error) != FILESHARE_OK)
-        fail_msg("%s", error.text);
-    return session;
+    until_within(TOLD_WITHIN_MS, hearing_has(&stage.hearing, entry));
 }
 
 static int begin(void **state)
 {
     (void)state;
-    struct fileshare_error error = {0};
-    struct fileshare_registered registered;
     world_begin(&stage.world);
-    pthread_mutex_init(&stage.lock, NULL);
     stage.dropper = dropper_new(stage.world.server.port);
-    stage.session = session_by(dropper_address(stage.dropper), "through");
-    stage.witness = session_by(stage.world.server.tcp, "witness");
-    struct fileshare_register what = {.pattern = "**",
-                                      .glob = true,
-                                      .every = true,
-                                      .seconds = INTEREST_SECONDS};
-    if (fileshare_attach(stage.witness, hear, NULL, &error) != FILESHARE_OK ||
-        fileshare_interest(stage.witness, &what, NULL, NULL, &registered, &error) != FILESHARE_OK)
-        fail_msg("%s", error.text);
+    stage.session = world_client(&stage.world, dropper_address(stage.dropper), "through", 0);
+    stage.witness = world_client(&stage.world, stage.world.server.tcp, "witness", 0);
+    hearing_begin(&stage.hearing, &stage.world, stage.witness);
+    hearing_wants(stage.witness, "**");
     return 0;
 }
 
@@ -105,19 +57,11 @@ static int end(void **state)
     fileshare_close(stage.session);
     fileshare_close(stage.witness);
     dropper_free(stage.dropper);
-    roll_fini(&stage.heard);
-    pthread_mutex_destroy(&stage.lock);
+    hearing_fini(&stage.hearing);
     print_message("%u messages lost\n", stage.drops);
     world_end(&stage.world);
     return 0;
 }
-
-#define must(call, error)                                         \
-    do {                                                          \
-        enum fileshare_status status_ = (call);                   \
-        if (status_ != FILESHARE_OK)                              \
-            fail_msg("%s: %d: %s", #call, status_, (error).text); \
-    } while (0)
 
 static struct fileshare_entry put(struct fileshare *session, const char *name, size_t size, bool replace)
 {
@@ -383,9 +327,7 @@ static void test_attach(void **state)
         must(fileshare_attach(stage.session, count_one, &heard, &error), error);
         struct fileshare_entry entry = put(stage.witness, name, SMALL, false);
         must_hear(&entry);
-        int64_t until = milliseconds() + (int64_t)TOLD_WITHIN_MS * slowness();
-        while (heard == 0 && milliseconds() < until)
-            usleep(2000);
+        until_within(TOLD_WITHIN_MS, heard > 0);
         expect_dropped();
         dropper_plan(stage.dropper, FSPROC_DETACH, lost, 1);
         fileshare_detach(stage.session);

@@ -171,26 +171,6 @@ static void await_line(const char *words, unsigned count)
     }
 }
 
-struct counter {
-    const char *label;
-    uint64_t amount;
-};
-
-static void take_counter(void *context, const char *label, uint64_t amount)
-{
-    struct counter *counter = context;
-    if (strcmp(label, counter->label) == 0)
-        counter->amount = amount;
-}
-
-static uint64_t count_calls(const char *label)
-{
-    struct counter counter = {.label = label};
-    struct fileshare_error error = {0};
-    assert_int_equal(fileshare_counters(stage.session, take_counter, &counter, &error), FILESHARE_OK);
-    return counter.amount;
-}
-
 static enum fileshare_status put(const char *name, size_t size, struct fileshare_error *error)
 {
     struct fileshare_entry entry;
@@ -233,7 +213,7 @@ static enum fileshare_status register_one(struct fileshare_id *id, struct filesh
 static void expect_refused_before_bytes(void)
 {
     char path[128], command[640], line[512] = "";
-    uint64_t before = count_calls("calls.upload_data");
+    uint64_t before = counted(stage.session, "calls.upload_data");
     snprintf(path, sizeof path, "%s/report.csv", stage.world.server.folder);
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0 && ftruncate(fd, (off_t)3 << 29) == 0);
@@ -249,7 +229,7 @@ static void expect_refused_before_bytes(void)
     if (!strstr(line, "put: ") || !strstr(line, "report.csv: server is out of space (needs 1.5 GiB, has "))
         fail_msg("the client says: %s", line);
     assert_int_not_equal(status, 0);
-    assert_int_equal(count_calls("calls.upload_data"), before);
+    assert_int_equal(counted(stage.session, "calls.upload_data"), before);
 }
 
 static void test_full(void **state)
@@ -317,7 +297,7 @@ static void test_full_database(void **state)
     daemon_stop(&stage.world.server, SIGKILL);
     daemon_start(&stage.world.server);
     open_session();
-    assert_int_equal(count_calls("calls.upload_data"), 0);
+    assert_int_equal(counted(stage.session, "calls.upload_data"), 0);
     expect_readers_served();
     print_message("%u interests found room\n", made);
 }

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "client/must.h"
+
 enum { WRONG_SHOWN = 20 };
 
 struct dice dice_of(uint64_t seed, uint64_t who)
@@ -98,22 +100,36 @@ bool world_refused(struct world *world, enum fileshare_status status)
     return true;
 }
 
+static enum fileshare_status open_by(const struct world *world, const char *who,
+                                     struct fileshare_options *options, struct fileshare **out,
+                                     struct fileshare_error *error)
+{
+    char state[128];
+    snprintf(state, sizeof state, "%s/%s", world->server.folder, who);
+    options->software = "fault test";
+    options->without_rpcbind = true;
+    options->state_folder = state;
+    return fileshare_open(options, out, error);
+}
+
 struct fileshare *world_session_by(struct world *world, const char *address, const char *who,
                                    unsigned retry_seconds)
 {
-    char state[128];
     struct fileshare *session = NULL;
     struct fileshare_error error = {0};
-    snprintf(state, sizeof state, "%s/%s", world->server.folder, who);
-    struct fileshare_options options = {
-        .server = address,
-        .software = "fault test",
-        .retry_seconds = retry_seconds,
-        .without_rpcbind = true,
-        .state_folder = state,
-    };
-    if (fileshare_open(&options, &session, &error) != FILESHARE_OK)
+    struct fileshare_options options = {.server = address, .retry_seconds = retry_seconds};
+    if (open_by(world, who, &options, &session, &error) != FILESHARE_OK)
         world_wrong(world, "%s gets no session: %s", who, error.text);
+    return session;
+}
+
+struct fileshare *world_client(struct world *world, const char *address, const char *who,
+                               unsigned dead_seconds)
+{
+    struct fileshare *session = NULL;
+    struct fileshare_error error = {0};
+    struct fileshare_options options = {.server = address, .retry_seconds = 60, .dead_seconds = dead_seconds};
+    must(open_by(world, who, &options, &session, &error), error);
     return session;
 }
 
@@ -150,6 +166,18 @@ enum fileshare_status world_put(struct world *world, struct fileshare *session, 
     close(fd);
     free(bytes);
     return status;
+}
+
+struct fileshare_entry world_put_next(struct world *world, struct fileshare *session, const char *folder,
+                                      unsigned *serial)
+{
+    enum { SMALL = 1000 };
+    char name[32];
+    struct fileshare_entry entry = {0};
+    struct fileshare_error error = {0};
+    snprintf(name, sizeof name, "%s/%05u", folder, ++*serial);
+    must(world_put(world, session, name, SMALL, *serial, false, &entry, &error), error);
+    return entry;
 }
 
 void world_get(struct world *world, struct fileshare *session, const struct fileshare_entry *entry)

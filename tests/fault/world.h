@@ -66,9 +66,19 @@ struct fileshare *world_session(struct world *world, const char *who, unsigned r
 struct fileshare *world_session_by(struct world *world, const char *address, const char *who,
                                    unsigned retry_seconds);
 
+/*
+ * A session for the test's own thread, which fails if there is none: its state is in the folder `who` of the
+ * server's. `dead_seconds` as in the options.
+ */
+struct fileshare *world_client(struct world *world, const char *address, const char *who,
+                               unsigned dead_seconds);
+
 /* Uploads `size` bytes that depend on `serial`; their digest is compared with what the server says. */
 enum fileshare_status world_put(struct world *world, struct fileshare *session, const char *name, size_t size,
                                 unsigned serial, bool replace, struct fileshare_entry *out,
                                 struct fileshare_error *error);
+/* The same with 1,000 bytes, under the next name in `folder`; names grow. Fails the test's own thread if refused. */
+struct fileshare_entry world_put_next(struct world *world, struct fileshare *session, const char *folder,
+                                      unsigned *serial);
 /* Downloads a version and has its digest compared; what is wrong is written down. */
 void world_get(struct world *world, struct fileshare *session, const struct fileshare_entry *entry);

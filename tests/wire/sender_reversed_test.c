@@ -103,6 +103,8 @@ static struct sender_route route_of(const struct process *process, bool dial)
 struct stage {
     struct small_server small;
     struct world *world;
+    struct process *process; /* one client, */
+    struct id mailbox;       /* and one of its mailboxes */
 };
 
 static void closed(void *context, uint64_t connection)
@@ -112,7 +114,7 @@ static void closed(void *context, uint64_t connection)
         sender_connection_closed(stage->world->sender, connection);
 }
 
-static struct stage *stage_new(const struct sender_limits *limits)
+static struct stage *stage_with(const struct sender_limits *limits)
 {
     struct stage *stage = calloc(1, sizeof *stage);
     const struct rpc_server_options options = {.program = &small_program,
@@ -127,13 +129,30 @@ static struct stage *stage_new(const struct sender_limits *limits)
     assert_int_equal(rpc_server_listen(stage->small.server, &any, &stage->small.tcp, NULL), OUTCOME_OK);
     stage->world = world_new(limits, stage->small.server);
     assert_int_equal(rpc_server_start(stage->small.server, NULL), OUTCOME_OK);
+    stage->process = process_new(&stage->small);
+    stage->mailbox = id_random();
     return stage;
+}
+
+static struct stage *stage_new(void)
+{
+    const struct sender_limits limits = world_limits();
+    return stage_with(&limits);
+}
+
+static struct stage *stage_with_call_ms(int64_t call_ms)
+{
+    struct sender_limits limits = world_limits();
+    limits.call_ms = call_ms;
+    return stage_with(&limits);
 }
 
 static void stage_free(struct stage *stage)
 {
+    process_free(stage->process);
     small_server_stop(&stage->small);
-    world_free(stage->world);
+    if (stage->world)
+        world_free(stage->world);
     free(stage);
 }
 
@@ -143,43 +162,71 @@ static void set_route(struct stage *stage, const struct id *mailbox, const struc
     assert_int_equal(sender_prove(stage->world->sender, mailbox, route, &why), OUTCOME_OK);
 }
 
+/* The process gives its mailbox both ways, or the reversed one alone. */
+static void give_route(struct stage *stage, bool dial)
+{
+    struct sender_route route = route_of(stage->process, dial);
+    set_route(stage, &stage->mailbox, &route);
+}
+
+/* Both ways, but nobody listens at the port. */
+static void give_dead_port(struct stage *stage)
+{
+    struct sender_route route = route_of(stage->process, true);
+    struct callback_peer *gone = callback_peer_new(0);
+    address_set_port(&route.peer, gone->port);
+    callback_peer_free(gone);
+    set_route(stage, &stage->mailbox, &route);
+}
+
+/* Delivers `count` events from `number` on to the process's mailbox, and takes what became of it. */
+static struct sender_result delivered(struct stage *stage, uint64_t number, unsigned count)
+{
+    assert_int_equal(world_deliver(stage->world, &stage->mailbox, number, count), OUTCOME_OK);
+    return world_result(stage->world);
+}
+
+static enum sender_state state_of(const struct stage *stage)
+{
+    return sender_state_of(stage->world->sender, &stage->mailbox);
+}
+
+static void until_shown(const struct process *process, unsigned count)
+{
+    int64_t until = now_ms() + (int64_t)10000 * slowness();
+    while (atomic_load(&process->shown) < count && now_ms() < until)
+        poll(NULL, 0, 1);
+    assert_int_equal(atomic_load(&process->shown), count);
+}
+
 static void by_the_clients_own_connection(void **state)
 {
     (void)state;
-    struct sender_limits limits = world_limits();
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
-    struct sender_route route = route_of(process, false);
-    struct id mailbox = id_random();
-    set_route(stage, &mailbox, &route);
-    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_REVERSED);
+    struct stage *stage = stage_new();
+    struct process *process = stage->process;
+    give_route(stage, false);
+    assert_int_equal(state_of(stage), SENDER_REVERSED);
     for (uint64_t i = 0; i < 3; i++) {
-        assert_int_equal(world_deliver(stage->world, &mailbox, 1 + i * 20, 20), OUTCOME_OK);
-        struct sender_result result = world_result(stage->world);
+        struct sender_result result = delivered(stage, 1 + i * 20, 20);
         assert_int_equal(result.outcome, OUTCOME_OK);
         assert_int_equal(result.acknowledged, 20 + i * 20);
         assert_int_equal(result.route, SENDER_REVERSED);
     }
     assert_int_equal(atomic_load(&process->shown), 60);
     assert_int_equal(atomic_load(&process->reversed), 3);
-    process_free(process);
     stage_free(stage);
 }
 
 static void a_wrong_ticket_is_denied(void **state)
 {
     (void)state;
-    struct sender_limits limits = world_limits();
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
+    struct stage *stage = stage_new();
+    struct process *process = stage->process;
     struct sender_route route = route_of(process, false);
-    struct id mailbox = id_random();
     route.ticket = id_random();
-    set_route(stage, &mailbox, &route);
-    assert_int_equal(world_deliver(stage->world, &mailbox, 1, 1), OUTCOME_OK);
-    assert_int_equal(world_result(stage->world).outcome, OUTCOME_DENIED);
+    set_route(stage, &stage->mailbox, &route);
+    assert_int_equal(delivered(stage, 1, 1).outcome, OUTCOME_DENIED);
     assert_int_equal(atomic_load(&process->shown), 0);
-    process_free(process);
     stage_free(stage);
 }
 
@@ -187,35 +234,23 @@ static void a_wrong_ticket_is_denied(void **state)
 static void from_dial_back_to_reversed_within_one_delivery(void **state)
 {
     (void)state;
-    struct sender_limits limits = world_limits();
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
-    struct sender_route route = route_of(process, true);
-    struct id mailbox = id_random();
-    set_route(stage, &mailbox, &route);
-    assert_true(world_await_state(stage->world, &mailbox, SENDER_DIALBACK));
-    assert_int_equal(world_deliver(stage->world, &mailbox, 1, 1), OUTCOME_OK);
-    assert_int_equal(world_result(stage->world).route, SENDER_DIALBACK);
+    struct stage *stage = stage_new();
+    struct process *process = stage->process;
+    give_route(stage, true);
+    assert_true(world_await_state(stage->world, &stage->mailbox, SENDER_DIALBACK));
+    assert_int_equal(delivered(stage, 1, 1).route, SENDER_DIALBACK);
 
-    /* a port where nobody listens */
-    struct callback_peer *gone = callback_peer_new(0);
-    address_set_port(&route.peer, gone->port);
-    callback_peer_free(gone);
-    set_route(stage, &mailbox, &route);
-    assert_int_equal(world_deliver(stage->world, &mailbox, 2, 1), OUTCOME_OK);
-    struct sender_result result = world_result(stage->world);
+    give_dead_port(stage);
+    struct sender_result result = delivered(stage, 2, 1);
     assert_int_equal(result.outcome, OUTCOME_OK);
     assert_int_equal(result.route, SENDER_REVERSED);
-    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_REVERSED);
+    assert_int_equal(state_of(stage), SENDER_REVERSED);
 
     /* and back, once it is proved again */
-    route = route_of(process, true);
-    set_route(stage, &mailbox, &route);
-    assert_true(world_await_state(stage->world, &mailbox, SENDER_DIALBACK));
-    assert_int_equal(world_deliver(stage->world, &mailbox, 3, 1), OUTCOME_OK);
-    assert_int_equal(world_result(stage->world).route, SENDER_DIALBACK);
+    give_route(stage, true);
+    assert_true(world_await_state(stage->world, &stage->mailbox, SENDER_DIALBACK));
+    assert_int_equal(delivered(stage, 3, 1).route, SENDER_DIALBACK);
     assert_int_equal(atomic_load(&process->last), 3);
-    process_free(process);
     stage_free(stage);
 }
 
@@ -226,26 +261,23 @@ static void a_proof_that_does_not_come_is_not_waited_for(void **state)
     struct sender_limits limits = world_limits();
     limits.connect_ms = 60000;
     limits.prove_wait_ms = 150 * slowness();
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
+    struct stage *stage = stage_with(&limits);
+    struct process *process = stage->process;
     struct callback_peer *hung = callback_peer_new(0);
     atomic_store(&hung->on_hello, PEER_HANGS);
     hung->program = listener_number(process->listener);
     struct sender_route route = route_of(process, true);
     route.peer = callback_peer_address(hung);
-    struct id mailbox = id_random();
     int64_t began = now_ms();
-    set_route(stage, &mailbox, &route);
-    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_PROVING);
-    assert_int_equal(world_deliver(stage->world, &mailbox, 1, 1), OUTCOME_OK);
-    struct sender_result result = world_result(stage->world);
+    set_route(stage, &stage->mailbox, &route);
+    assert_int_equal(state_of(stage), SENDER_PROVING);
+    struct sender_result result = delivered(stage, 1, 1);
     assert_int_equal(result.outcome, OUTCOME_OK);
     assert_int_equal(result.route, SENDER_REVERSED);
     assert_true(now_ms() - began >= 149);
     assert_true(now_ms() - began < (int64_t)10000 * slowness());
-    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_REVERSED);
+    assert_int_equal(state_of(stage), SENDER_REVERSED);
     assert_false(atomic_load(&hung->ticket_seen));
-    process_free(process);
     callback_peer_free(hung);
     stage_free(stage);
 }
@@ -254,9 +286,8 @@ static void a_proof_that_does_not_come_is_not_waited_for(void **state)
 static void the_connection_goes_and_comes_back(void **state)
 {
     (void)state;
-    struct sender_limits limits = world_limits();
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
+    struct stage *stage = stage_new();
+    struct process *process = stage->process;
     struct id alone = id_random(), both = id_random();
     struct sender_route route = route_of(process, false), dialled = route_of(process, true);
     set_route(stage, &alone, &route);
@@ -278,7 +309,6 @@ static void the_connection_goes_and_comes_back(void **state)
     set_route(stage, &alone, &route);
     assert_int_equal(world_deliver(stage->world, &alone, 1, 1), OUTCOME_OK);
     assert_int_equal(world_result(stage->world).outcome, OUTCOME_OK);
-    process_free(process);
     stage_free(stage);
 }
 
@@ -286,42 +316,34 @@ static void the_connection_goes_and_comes_back(void **state)
 static void in_vain_it_is_no_way(void **state)
 {
     (void)state;
-    struct sender_limits limits = world_limits();
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
-    struct sender_route route = route_of(process, false);
-    struct id mailbox = id_random();
-    set_route(stage, &mailbox, &route);
+    struct stage *stage = stage_new();
+    struct process *process = stage->process;
+    give_route(stage, false);
     for (unsigned i = 0; i < 2; i++) {
         /* not answered in time */
         atomic_store(&process->holding, true);
-        assert_int_equal(world_deliver(stage->world, &mailbox, 1 + i, 1), OUTCOME_OK);
-        assert_int_equal(world_result(stage->world).outcome, OUTCOME_TIMEOUT);
-        assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_NONE);
-        assert_true(sender_is_living(stage->world->sender, &mailbox));
+        assert_int_equal(delivered(stage, 1 + i, 1).outcome, OUTCOME_TIMEOUT);
+        assert_int_equal(state_of(stage), SENDER_NONE);
+        assert_true(sender_is_living(stage->world->sender, &stage->mailbox));
         atomic_store(&process->holding, false);
         if (i == 0) {
-            assert_int_equal(world_deliver(stage->world, &mailbox, 1, 1), OUTCOME_OK);
-            assert_int_equal(world_result(stage->world).outcome, OUTCOME_OK);
-            assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_REVERSED);
+            assert_int_equal(delivered(stage, 1, 1).outcome, OUTCOME_OK);
+            assert_int_equal(state_of(stage), SENDER_REVERSED);
         }
     }
-    set_route(stage, &mailbox, &route); /* the same connection: no better than it was */
-    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_NONE);
+    give_route(stage, false); /* the same connection: no better than it was */
+    assert_int_equal(state_of(stage), SENDER_NONE);
     struct rpc_client *first = process->client;
     connect_process(process, &stage->small);
-    route = route_of(process, false);
-    set_route(stage, &mailbox, &route);
-    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_REVERSED);
+    give_route(stage, false);
+    assert_int_equal(state_of(stage), SENDER_REVERSED);
     /* refused: another program is called there */
     assert_int_equal(rpc_server_attach(stage->small.server, process->connection,
                                        listener_number(process->listener) + 1, 1, NULL),
                      OUTCOME_OK);
-    assert_int_equal(world_deliver(stage->world, &mailbox, 3, 1), OUTCOME_OK);
-    assert_int_equal(world_result(stage->world).outcome, OUTCOME_PROTOCOL);
-    assert_int_equal(sender_state_of(stage->world->sender, &mailbox), SENDER_NONE);
+    assert_int_equal(delivered(stage, 3, 1).outcome, OUTCOME_PROTOCOL);
+    assert_int_equal(state_of(stage), SENDER_NONE);
     rpc_client_close(first);
-    process_free(process);
     stage_free(stage);
 }
 
@@ -329,36 +351,23 @@ static void in_vain_it_is_no_way(void **state)
 static void a_call_that_loses_its_connection(void **state)
 {
     (void)state;
-    struct sender_limits limits = world_limits();
-    limits.call_ms = 60000;
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
-    struct sender_route route = route_of(process, true);
-    /* nobody answers the dial, so all goes by the connection */
-    struct callback_peer *gone = callback_peer_new(0);
-    address_set_port(&route.peer, gone->port);
-    callback_peer_free(gone);
-    struct id mailbox = id_random();
-    set_route(stage, &mailbox, &route);
+    struct stage *stage = stage_with_call_ms(60000);
+    struct process *process = stage->process;
+    give_dead_port(stage); /* so all goes by the connection */
     atomic_store(&process->holding, true);
-    assert_int_equal(world_deliver(stage->world, &mailbox, 1, 1), OUTCOME_OK);
-    int64_t until = now_ms() + (int64_t)10000 * slowness();
-    while (atomic_load(&process->shown) == 0 && now_ms() < until)
-        poll(NULL, 0, 1);
-    assert_int_equal(atomic_load(&process->shown), 1);
+    assert_int_equal(world_deliver(stage->world, &stage->mailbox, 1, 1), OUTCOME_OK);
+    until_shown(process, 1);
 
     /* the process comes by another connection, and gives a port that answers */
     struct rpc_client *first = process->client;
     connect_process(process, &stage->small);
-    route = route_of(process, true);
-    set_route(stage, &mailbox, &route);
+    give_route(stage, true);
     atomic_store(&process->holding, false);
     struct sender_result result = world_result(stage->world);
     assert_int_equal(result.outcome, OUTCOME_OK);
     assert_int_equal(result.acknowledged, 1);
     assert_int_equal(atomic_load(&process->shown), 1);
     rpc_client_close(first);
-    process_free(process);
     stage_free(stage);
 }
 
@@ -366,18 +375,12 @@ static void a_call_that_loses_its_connection(void **state)
 static void an_answer_after_the_sender_was_freed(void **state)
 {
     (void)state;
-    struct sender_limits limits = world_limits();
-    limits.call_ms = 60000;
-    struct stage *stage = stage_new(&limits);
-    struct process *process = process_new(&stage->small);
-    struct sender_route route = route_of(process, false);
-    struct id mailbox = id_random();
-    set_route(stage, &mailbox, &route);
+    struct stage *stage = stage_with_call_ms(60000);
+    struct process *process = stage->process;
+    give_route(stage, false);
     atomic_store(&process->holding, true);
-    assert_int_equal(world_deliver(stage->world, &mailbox, 1, 1), OUTCOME_OK);
-    int64_t until = now_ms() + (int64_t)10000 * slowness();
-    while (atomic_load(&process->shown) == 0 && now_ms() < until)
-        poll(NULL, 0, 1);
+    assert_int_equal(world_deliver(stage->world, &stage->mailbox, 1, 1), OUTCOME_OK);
+    until_shown(process, 1);
     sender_stop(stage->world->sender);
     assert_int_equal(world_result(stage->world).outcome, OUTCOME_STOPPED);
     rpc_server_detach(stage->small.server, process->connection);
@@ -385,9 +388,7 @@ static void an_answer_after_the_sender_was_freed(void **state)
     stage->world = NULL;
     world_free(world);
     atomic_store(&process->holding, false);
-    process_free(process);
-    small_server_stop(&stage->small);
-    free(stage);
+    stage_free(stage);
 }
 
 /* ---- rpcbind ---- */

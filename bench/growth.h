@@ -23,7 +23,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { GROWTH_ROUNDS = 15, GROWTH_FLIGHT = 64 };
+enum { GROWTH_ROUNDS = 15, GROWTH_FLIGHT = 64, GROWTH_CONTENT_MAX = 4096 };
 
 struct target {
     pid_t pid;
@@ -56,6 +56,12 @@ void growth_free(struct growth_call *call);
 /* A status that is not FS_OK is the end. */
 void growth_expect(fs_status status, const char *doing);
 fs_name growth_name(char *text);
+void growth_id(fs_id *to); /* a new one */
+
+/* An upload of so many bytes (GROWTH_CONTENT_MAX at most), awaited; its answer. */
+fs_status growth_upload(struct rpc_client *client, char *name, fs_policy policy, u_int size);
+/* A number that differs from run to run, below that. */
+uint64_t growth_any(uint64_t below);
 
 /* ---- the server's process ---- */
 

@@ -14,27 +14,9 @@ enum { BUSY = 64, SMALL = 4096, WINDOW_MS = 120 };
 
 static const char held_name[] = "growth/held";
 
-static fs_status upload(struct rpc_client *client, char *name, bool replace)
+static fs_status upload(struct rpc_client *client, char *name)
 {
-    static char content[SMALL];
-    struct id op = id_random();
-    fs_upload_args arguments = {.name = growth_name(name),
-                                .policy = replace ? FS_REPLACE : FS_FAIL,
-                                .content = {.fs_data_len = SMALL, .fs_data_val = content}};
-    fs_entry_res results = {0};
-    struct growth_call call = {.procedure = FSPROC_UPLOAD,
-                               .encode = (xdrproc_t)xdr_fs_upload_args,
-                               .decode = (xdrproc_t)xdr_fs_entry_res,
-                               .arguments = &arguments,
-                               .results = &results};
-
-    for (size_t n = 0; n < sizeof op.octets; n++)
-        arguments.op.octets[n] = (char)op.octets[n];
-    growth_begin(client, &call);
-    growth_await(&call);
-    fs_status status = results.status;
-    growth_free(&call);
-    return status;
+    return growth_upload(client, name, FS_REPLACE, SMALL);
 }
 
 static fs_status stat_held(struct rpc_client *client)
@@ -76,7 +58,7 @@ static void *work(void *argument)
 
     for (uint64_t done = 0; !busy->stop; done++) {
         snprintf(name, sizeof name, "growth/of-%u-%llu", own, (unsigned long long)(done % 16));
-        growth_expect(busy->uploads ? upload(client, name, true) : stat_held(client), "a busy call");
+        growth_expect(busy->uploads ? upload(client, name) : stat_held(client), "a busy call");
         atomic_fetch_add(&busy->calls, 1);
     }
     return NULL;
@@ -88,7 +70,7 @@ static void busy_open(struct busy *busy, struct target *target)
 
     *busy = (struct busy){.target = target};
     snprintf(name, sizeof name, "%s", held_name);
-    growth_expect(upload(target->client, name, true), "an upload");
+    growth_expect(upload(target->client, name), "an upload");
     for (unsigned i = 0; i < BUSY; i++) {
         busy->clients[i] = target_connect(target);
         growth_expect(stat_held(busy->clients[i]), "a STAT");
@@ -237,7 +219,7 @@ void crowd_measure(struct target *reference, struct target *subject, uint64_t id
     if (idle > (uint64_t)OF_PROCESS * PROCESSES)
         growth_fail("that many idle connections are beyond this program");
     snprintf(name, sizeof name, "%s", held_name);
-    growth_expect(upload(subject->client, name, true), "an upload");
+    growth_expect(upload(subject->client, name), "an upload");
     for (unsigned i = 0; i < BUSY; i++)
         growth_expect(stat_held(subject->client), "a STAT");
     uint64_t before = target_memory(subject, "VmRSS");

@@ -8,12 +8,6 @@
 
 enum { OF_MAILBOX = 5000, OPEN_OF_MAILBOX = 50, SECONDS = 100000, CALLS = 30, THREADS = 32 };
 
-static void id_put(fs_id *to, const struct id *id)
-{
-    for (size_t i = 0; i < sizeof id->octets; i++)
-        to->octets[i] = (char)id->octets[i];
-}
-
 /* One after the other in flight, of one connection. */
 struct registering {
     fs_register_args arguments;
@@ -22,18 +16,16 @@ struct registering {
     struct growth_call call;
 };
 
-static void register_begin(struct rpc_client *client, struct registering *one, const struct id *mailbox,
+static void register_begin(struct rpc_client *client, struct registering *one, const fs_id *mailbox,
                            bool glob)
 {
-    struct id interest = id_random();
-
     one->arguments = (fs_register_args){.match = glob ? FS_GLOB : FS_EXACT,
                                         .pattern = growth_name(one->pattern),
                                         .seconds = SECONDS,
                                         .repeat = FS_ONCE,
-                                        .present = FS_IGNORE};
-    id_put(&one->arguments.mailbox, mailbox);
-    id_put(&one->arguments.interest, &interest);
+                                        .present = FS_IGNORE,
+                                        .mailbox = *mailbox};
+    growth_id(&one->arguments.interest);
     one->results = (fs_register_res){0};
     one->call = (struct growth_call){.procedure = FSPROC_REGISTER_INTEREST,
                                      .encode = (xdrproc_t)xdr_fs_register_args,
@@ -81,14 +73,15 @@ static void *fill_some(void *argument)
     const struct filling *filling = argument;
     struct rpc_client *client = target_connect(filling->target);
     struct registering *flight = calloc(GROWTH_FLIGHT, sizeof *flight);
-    struct id mailbox = id_random();
+    fs_id mailbox;
     unsigned at = 0;
 
     if (!flight)
         growth_fail("no memory");
+    growth_id(&mailbox);
     for (uint64_t number = filling->from; number < filling->to; number++, at = (at + 1) % GROWTH_FLIGHT) {
         if (number % (filling->kind == WAITING_OPEN ? OPEN_OF_MAILBOX : OF_MAILBOX) == 0)
-            mailbox = id_random();
+            growth_id(&mailbox);
         register_end(&flight[at]);
         bool glob = pattern_of(number, filling->kind, flight[at].pattern);
         register_begin(client, &flight[at], &mailbox, glob);
@@ -118,42 +111,23 @@ void interests_fill(struct target *target, uint64_t amount, enum growth_waiting 
 
 /* ---- one publish each ---- */
 
-static void publish(struct target *target, char *name)
-{
-    static char content[1];
-    struct id op = id_random();
-    fs_upload_args arguments = {.name = growth_name(name),
-                                .content = {.fs_data_len = 1, .fs_data_val = content}};
-    fs_entry_res results = {0};
-    struct growth_call call = {.procedure = FSPROC_UPLOAD,
-                               .encode = (xdrproc_t)xdr_fs_upload_args,
-                               .decode = (xdrproc_t)xdr_fs_entry_res,
-                               .arguments = &arguments,
-                               .results = &results};
-
-    id_put(&arguments.op, &op);
-    growth_begin(target->client, &call);
-    growth_await(&call);
-    growth_expect(results.status, "a publish");
-    growth_free(&call);
-}
-
 /* Much like what others wait for, but nobody for this. */
 static void publish_for_none(struct target *target)
 {
     char name[160];
-    uint64_t number = ((uint64_t)random() << 20 ^ (uint64_t)random()) % (target->amount + 1);
+    uint64_t number = growth_any(target->amount + 1);
 
     snprintf(name, sizeof name, "job-%llu-abcdefgh-none/%llu.csv", (unsigned long long)number,
              (unsigned long long)target->serial++);
-    publish(target, name);
+    growth_expect(growth_upload(target->client, name, FS_FAIL, 1), "a publish");
 }
 
 /* Those of one round: met one by one, each by a publish of its own. */
 static void prepare(struct target *target, unsigned calls, const char *before, const char *after, bool glob)
 {
-    struct id mailbox = id_random();
+    fs_id mailbox;
 
+    growth_id(&mailbox);
     for (unsigned i = 0; i < calls; i++) {
         struct registering one;
         unsigned long long number = target->serial + i;
@@ -183,36 +157,33 @@ static void prepare_alike(struct target *target, unsigned calls)
     prepare(target, calls, "data/*-one-", ".csv", true);
 }
 
-static void publish_for_one(struct target *target)
+/* The next name of those that were prepared, or of a kind that nobody waits for. */
+static void publish(struct target *target, const char *before, const char *after)
 {
     char name[64];
 
-    snprintf(name, sizeof name, "one-%llu/result.csv", (unsigned long long)target->serial++);
-    publish(target, name);
+    snprintf(name, sizeof name, "%s%llu%s", before, (unsigned long long)target->serial++, after);
+    growth_expect(growth_upload(target->client, name, FS_FAIL, 1), "a publish");
+}
+
+static void publish_for_one(struct target *target)
+{
+    publish(target, "one-", "/result.csv");
 }
 
 static void publish_for_open(struct target *target)
 {
-    char name[64];
-
-    snprintf(name, sizeof name, "result-one-%llu.csv", (unsigned long long)target->serial++);
-    publish(target, name);
+    publish(target, "result-one-", ".csv");
 }
 
 static void publish_alike_for_none(struct target *target)
 {
-    char name[64];
-
-    snprintf(name, sizeof name, "data/result-none-%llu.csv", (unsigned long long)target->serial++);
-    publish(target, name);
+    publish(target, "data/result-none-", ".csv");
 }
 
 static void publish_for_alike(struct target *target)
 {
-    char name[64];
-
-    snprintf(name, sizeof name, "data/result-one-%llu.csv", (unsigned long long)target->serial++);
-    publish(target, name);
+    publish(target, "data/result-one-", ".csv");
 }
 
 void interests_measure(struct target *reference, struct target *subject)

@@ -16,7 +16,7 @@ static char *name_of(uint64_t number, char text[64])
 
 static uint64_t any_of(const struct target *target)
 {
-    return (((uint64_t)random() << 20) ^ (uint64_t)random()) % target->amount;
+    return growth_any(target->amount);
 }
 
 /* ---- filling: bundles of empty files ---- */
@@ -34,10 +34,8 @@ static void bundle_begin(struct target *target, struct bundle *bundle, uint64_t 
     u_int count = (u_int)(to - from);
 
     for (u_int i = 0; i < count; i++) {
-        struct id op = id_random();
         bundle->files[i] = (fs_upload_args){.name = growth_name(name_of(from + i, bundle->names[i]))};
-        for (size_t n = 0; n < sizeof op.octets; n++)
-            bundle->files[i].op.octets[n] = (char)op.octets[n];
+        growth_id(&bundle->files[i].op);
     }
     bundle->arguments = (fs_upload_many_args){.files = {.files_len = count, .files_val = bundle->files}};
     bundle->results = (fs_upload_many_res){0};
@@ -84,26 +82,11 @@ void names_fill(struct target *target, uint64_t amount)
 /* Between names that are there, anywhere: the worst place for a tree that is kept in order. */
 static void upload(struct target *target)
 {
-    static char content[SMALL];
-    struct id op = id_random();
     char near[64], name[96];
-    fs_upload_args arguments = {.content = {.fs_data_len = SMALL, .fs_data_val = content}};
-    fs_entry_res results = {0};
-    struct growth_call call = {.procedure = FSPROC_UPLOAD,
-                               .encode = (xdrproc_t)xdr_fs_upload_args,
-                               .decode = (xdrproc_t)xdr_fs_entry_res,
-                               .arguments = &arguments,
-                               .results = &results};
 
     snprintf(name, sizeof name, "%s-more-%llu", name_of(any_of(target), near),
              (unsigned long long)target->serial++);
-    for (size_t n = 0; n < sizeof op.octets; n++)
-        arguments.op.octets[n] = (char)op.octets[n];
-    arguments.name = growth_name(name);
-    growth_begin(target->client, &call);
-    growth_await(&call);
-    growth_expect(results.status, "an upload");
-    growth_free(&call);
+    growth_expect(growth_upload(target->client, name, FS_FAIL, SMALL), "an upload");
 }
 
 /*

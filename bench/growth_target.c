@@ -90,6 +90,40 @@ void growth_expect(fs_status status, const char *doing)
     exit(1);
 }
 
+void growth_id(fs_id *to)
+{
+    struct id id = id_random();
+
+    for (size_t i = 0; i < sizeof id.octets; i++)
+        to->octets[i] = (char)id.octets[i];
+}
+
+uint64_t growth_any(uint64_t below)
+{
+    return ((uint64_t)random() << 20 ^ (uint64_t)random()) % below;
+}
+
+fs_status growth_upload(struct rpc_client *client, char *name, fs_policy policy, u_int size)
+{
+    static char content[GROWTH_CONTENT_MAX];
+    fs_upload_args arguments = {.name = growth_name(name),
+                                .policy = policy,
+                                .content = {.fs_data_len = size, .fs_data_val = content}};
+    fs_entry_res results = {0};
+    struct growth_call call = {.procedure = FSPROC_UPLOAD,
+                               .encode = (xdrproc_t)xdr_fs_upload_args,
+                               .decode = (xdrproc_t)xdr_fs_entry_res,
+                               .arguments = &arguments,
+                               .results = &results};
+
+    growth_id(&arguments.op);
+    growth_begin(client, &call);
+    growth_await(&call);
+    fs_status status = results.status;
+    growth_free(&call);
+    return status;
+}
+
 fs_name growth_name(char *text)
 {
     return (fs_name){.fs_name_len = (u_int)strlen(text), .fs_name_val = text};

@@ -24,8 +24,7 @@ enum {
 
 /* ---- connecting ---- */
 
-/* Whether whoever gave the descriptor wants us to end; 0: nobody did. */
-static bool is_stopped(int stop_fd)
+bool rpc_is_stopped(int stop_fd)
 {
     struct pollfd polled = {.fd = stop_fd, .events = POLLIN};
 
@@ -37,7 +36,7 @@ static int connect_local(int fd, const struct address *address, unsigned limit_m
 {
     int64_t deadline = client_now() + (int64_t)limit_ms * 1000000;
 
-    while (!is_stopped(stop_fd)) {
+    while (!rpc_is_stopped(stop_fd)) {
         int64_t left = deadline - client_now(), slice = (int64_t)LOCAL_SLICE_MS * 1000000;
         if (left < 1000000)
             left = 1000000; /* 0 would mean without end */

@@ -59,6 +59,9 @@ struct rpc_client_options {
 struct rpc_client;
 struct rpc_pending;
 
+/* Whether whoever gave that stop_fd wants an end. */
+bool rpc_is_stopped(int stop_fd);
+
 /* UNREACHABLE, TIMEOUT, LOCAL, NOMEM. Does not call anything yet. */
 must_check enum outcome rpc_client_connect(const struct address *address,
                                            const struct rpc_client_options *options, struct rpc_client **out,

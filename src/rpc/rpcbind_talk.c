@@ -4,7 +4,6 @@
 #include "base/scoped.h"
 #include "rpc/client.h"
 
-#include <poll.h>
 #include <rpc/pmap_prot.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,9 +91,7 @@ int rpcbind_talk_stop_fd(const struct rpcbind_talk *talk)
 
 bool rpcbind_talk_is_stopped(const struct rpcbind_talk *talk)
 {
-    struct pollfd polled = {.fd = talk->stop_fd, .events = POLLIN};
-
-    return talk->stop_fd > 0 && poll(&polled, 1, 0) > 0;
+    return rpc_is_stopped(talk->stop_fd);
 }
 
 static enum outcome call(struct rpc_client *client, uint32_t procedure, xdrproc_t encode,

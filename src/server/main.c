@@ -5,6 +5,7 @@
  * Exit codes: 0 stopped as told (or the configuration is sound), 1 could not
  * start, or not stop, 2 usage or configuration.
  */
+#include "base/last_words.h"
 #include "base/log.h"
 #include "server/care.h"
 #include "server/command_line.h"
@@ -23,14 +24,9 @@ enum { EXIT_USAGE = 2, GRACE_SECONDS = 10 };
  */
 static void end_anyway(int number)
 {
-    static const char text[] =
-        "fileshared: error: does not come to its end (a disk that hangs?): ended as it is\n";
-
     (void)number;
-    alarm(1); /* by default now: a log that nobody reads does not hold us either */
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        _exit(EXIT_FAILURE);
-    _exit(EXIT_FAILURE);
+    last_words("fileshared: error: does not come to its end (a disk that hangs?): ended as it is\n",
+               EXIT_FAILURE);
 }
 
 static void end_within(unsigned seconds)

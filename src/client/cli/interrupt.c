@@ -1,5 +1,7 @@
 #include "client/cli/interrupt.h"
 
+#include "base/last_words.h"
+
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -43,13 +45,8 @@ static void on_signal(int number)
 /* The way out has taken too long: somebody does not read our output, a disk or a resolver hangs. */
 static void on_alarm(int number)
 {
-    static const char text[] = "fileshare-client: does not come to its end: ended as it is\n";
-    int code = (int)interrupt_code();
     (void)number;
-    alarm(1); /* by default now, should nobody read this either */
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        _exit(code);
-    _exit(code);
+    last_words("fileshare-client: does not come to its end: ended as it is\n", (int)interrupt_code());
 }
 
 void interrupt_init(void)

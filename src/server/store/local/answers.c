@@ -245,8 +245,8 @@ enum outcome answers_outlive(struct database *db, const char *name, int64_t now,
     struct store_caller owner = {.principal = entry.owner};
     key.caller = &owner;
     pack_entry(&body, &entry);
-    return answers_keep(db, &key, now, &body, limit,
-                        why); /* a while longer, so that they stay in the order of time */
+    /* A while longer, so that they stay in the order of time. */
+    return answers_keep(db, &key, now, &body, limit, why);
 }
 
 enum outcome answers_sweep(struct database *db, int64_t before, unsigned limit, uint64_t *removed,

@@ -20,6 +20,6 @@ function(fileshare_archive package)
     set_target_properties(PkgConfig::${package} PROPERTIES INTERFACE_LINK_LIBRARIES "${chosen}")
 endfunction()
 
-foreach(package TIRPC XXHASH POPT JANSSON)
+foreach(package TIRPC POPT JANSSON)
     fileshare_archive(${package})
 endforeach()

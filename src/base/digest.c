@@ -1,16 +1,24 @@
-#include "base/digest.h"
+#include "base/digest_code.h"
 
 #include <stdlib.h>
-
-/* The state's layout is wanted here only to make one; the functions are the library's. */
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
 
 struct digest {
     XXH3_state_t state; /* aligned to 64 bytes */
 };
 
-_Static_assert(sizeof(XXH128_canonical_t) == DIGEST_SIZE, "XXH3-128 has sixteen bytes");
+const struct digest_kind digest_plain = DIGEST_KIND;
+
+/* The processor was asked before main: this is a look at what it said. */
+static const struct digest_kind *best_kind(void)
+{
+#ifdef FILESHARE_DIGEST_WIDE
+    if (__builtin_cpu_supports("avx512f"))
+        return &digest_avx512;
+    if (__builtin_cpu_supports("avx2"))
+        return &digest_avx2;
+#endif
+    return &digest_plain;
+}
 
 struct digest *digest_new(void)
 {
@@ -36,27 +44,17 @@ void digest_reset(struct digest *digest)
 void digest_add(struct digest *digest, const void *bytes, size_t count)
 {
     if (count > 0)
-        XXH3_128bits_update(&digest->state, bytes, count);
-}
-
-static struct digest_value canonical(XXH128_hash_t hash)
-{
-    XXH128_canonical_t bytes;
-    XXH128_canonicalFromHash(&bytes, hash);
-    struct digest_value value;
-    for (size_t i = 0; i < DIGEST_SIZE; i++)
-        value.octets[i] = bytes.digest[i];
-    return value;
+        best_kind()->add(&digest->state, bytes, count);
 }
 
 struct digest_value digest_value(const struct digest *digest)
 {
-    return canonical(XXH3_128bits_digest(&digest->state));
+    return digest_code_canonical(XXH3_128bits_digest(&digest->state));
 }
 
 struct digest_value digest_of(const void *bytes, size_t count)
 {
-    return canonical(XXH3_128bits(count > 0 ? bytes : "", count));
+    return best_kind()->of(count > 0 ? bytes : "", count);
 }
 
 char *digest_text(const struct digest_value *value, char text[DIGEST_TEXT_SIZE])

@@ -137,6 +137,11 @@ struct fileshare_options {
      */
     unsigned dead_seconds;
     bool without_rpcbind;      /* do not register the callback program, nor ask rpcbind for the port */
+    /*
+     * fileshare_open makes no connection: fileshare_ping does, so that fileshare_stop can end that, and nothing else
+     * may be called before.
+     */
+    bool connect_later;
     /* Durable mailboxes, uploads that were broken off; NULL: $XDG_STATE_HOME/fileshare, else ~/.local/state/fileshare. */
     const char *state_folder;
     fileshare_told *told;      /* may be NULL; called on the thread that called the session's function */

@@ -539,6 +539,28 @@ static void test_nobody_there(void **state)
     assert_null(none);
 }
 
+static void test_connects_later(void **state)
+{
+    (void)state;
+    struct fileshare *later = NULL;
+    struct fileshare_error error = {0};
+    struct fileshare_entry entry;
+    int64_t ns = 0;
+    struct fileshare_options options = {.server = "127.0.0.1:1", .connect_later = true};
+    assert_int_equal(fileshare_open(&options, &later, &error), FILESHARE_OK);
+    assert_int_equal(fileshare_ping(later, &ns, &error), FILESHARE_UNREACHABLE);
+    fileshare_close(later);
+    options.server = server.tcp;
+    assert_int_equal(fileshare_open(&options, &later, &error), FILESHARE_OK);
+    fileshare_stop(later);
+    assert_int_equal(fileshare_ping(later, &ns, &error), FILESHARE_STOPPED);
+    assert_int_equal(fileshare_ping(later, &ns, &error), FILESHARE_OK);
+    assert_true(ns > 0);
+    put_ok(later, "later", "x", 1);
+    assert_int_equal(fileshare_stat(later, "later", &entry, &error), FILESHARE_OK);
+    fileshare_close(later);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_no_retry_says_so),
         cmocka_unit_test(test_server_killed),
         cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_connects_later),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

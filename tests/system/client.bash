@@ -50,3 +50,27 @@ ends() {
     wait "$2" || status=$?
     [ "$status" -eq "$1" ] || { echo "status $status instead of $1"; return 1; }
 }
+
+# slowly RATE: a relay from port 2346 to the server's 2345, so many bytes a second each way of each connection, in a
+# process of its own each; $relay. Clients go through it from then on.
+slowly() {
+    perl -MIO::Socket::INET -MIO::Select -MTime::HiRes=sleep -e '
+        my $rate = shift; $SIG{CHLD} = q(IGNORE); $SIG{PIPE} = q(IGNORE);
+        my $l = IO::Socket::INET->new(LocalAddr => q(127.0.0.1:2346), Listen => 9, ReuseAddr => 1) or die;
+        while (my $c = $l->accept) {
+            next if fork;
+            my $s = IO::Socket::INET->new(q(127.0.0.1:2345)) or exit;
+            my $both = IO::Select->new($c, $s);
+            while (my @ready = $both->can_read) {
+                for (@ready) {
+                    sysread($_, my $bytes, 65536) or exit;
+                    my $to = $_ == $c ? $s : $c;
+                    for (my $at = 0; $at < length $bytes;) { $at += syswrite($to, $bytes, 65536, $at) // exit }
+                    sleep(length($bytes) / $rate);
+                }
+            }
+        }' "$1" &
+    relay=$!
+    until_true 10 bash -c 'exec 3<>/dev/tcp/127.0.0.1/2346'
+    export FILESHARE_SERVER=127.0.0.1:2346
+}

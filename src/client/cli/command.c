@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/scoped.h"
 #include "client/cli/interrupt.h"
+#include "client/cli/jobs.h"
 #include "client/cli/translate.h"
 
 #include <stdio.h>
@@ -51,6 +52,8 @@ static struct option choice_row(enum choice choice, struct choices *choices)
                            N_("where it goes; - is standard output")},
         [CHOICE_RECURSIVE] = {"recursive", 'r', OPTION_FLAG, &choices->recursive, 0, 0, NULL,
                               N_("folders, with all that is in them")},
+        [CHOICE_JOBS] = {"jobs", 0, OPTION_NUMBER, &choices->jobs, 1, JOBS_MAX, "N",
+                         N_("several files over so many connections at once (1; 16 at most)")},
         [CHOICE_REPLACE] = {"replace", 0, OPTION_FLAG, &choices->replace, 0, 0, NULL,
                             N_("take the place of what has that name")},
         [CHOICE_DETAILS] = {"long", 'l', OPTION_FLAG, &choices->details, 0, 0, NULL,

@@ -19,6 +19,7 @@ struct choices {
     const char *to;     /* --to PREFIX/ */
     const char *output; /* -o PATH|DIR/|- */
     bool recursive; /* -r */
+    unsigned jobs;
     bool replace;
     bool details; /* -l */
     bool any;
@@ -44,6 +45,7 @@ enum choice {
     CHOICE_TO,
     CHOICE_OUTPUT,
     CHOICE_RECURSIVE,
+    CHOICE_JOBS,
     CHOICE_REPLACE,
     CHOICE_DETAILS,
     CHOICE_ANY,

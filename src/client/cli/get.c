@@ -2,9 +2,9 @@
 #include "client/cli/command.h"
 #include "client/cli/fetch.h"
 #include "client/cli/interrupt.h"
+#include "client/cli/jobs.h"
 #include "client/cli/progress.h"
 #include "client/cli/translate.h"
-#include "client/cli/trees.h"
 
 #include "base/duration.h"
 #include "base/name.h"
@@ -104,6 +104,8 @@ enum exit_code get_check(struct client *client, const struct choices *choices,
 {
     if (choices->output && choices->output[0] == '\0')
         return client_complain(client, EXIT_USAGE, NULL, _("-o wants a path"));
+    if (choices->jobs > 1 && is_stdout(choices->output))
+        return client_complain(client, EXIT_USAGE, NULL, _("--jobs and -o - do not go together"));
     if (choices->recursive && is_stdout(choices->output))
         return client_complain(client, EXIT_USAGE, NULL, _("-r wants a folder, not standard output"));
     if ((arguments->count > 1 || choices->recursive) && fetch_is_for_one(choices->output))
@@ -121,7 +123,6 @@ struct getting {
     struct tally tally;
     size_t above; /* bytes of a name that stand above what is fetched with -r */
     bool no_memory;
-    struct progress *progress;
 };
 
 /* The path beneath the folder is what of the name follows `above` bytes. */
@@ -176,11 +177,11 @@ static enum exit_code take_argument(struct getting *getting, const char *name, b
 
 static bool next_get(void *context, struct fileshare_get_file *out)
 {
-    struct getting *getting = context;
-    struct tree *tree = &getting->tree;
-    if (tree->next == tree->count)
+    struct job *job = context;
+    const struct getting *getting = job_context(job);
+    struct tree_row *row = job_next(job);
+    if (!row)
         return false;
-    struct tree_row *row = &tree->rows[tree->next++];
     size_t folder = getting->fetch->output ? strlen(getting->folder) : 0;
     folder += folder > 0 && getting->folder[folder - 1] != '/';
     *out = (struct fileshare_get_file){
@@ -188,7 +189,7 @@ static bool next_get(void *context, struct fileshare_get_file *out)
         .path = row->path + folder,
         .size = row->size,
         .replace = getting->fetch->replace,
-        .item = row->path,
+        .item = row,
     };
     return true;
 }
@@ -196,20 +197,41 @@ static bool next_get(void *context, struct fileshare_get_file *out)
 static void get_told(void *context, const struct fileshare_get_file *file,
                      const struct fileshare_entry *entry, const struct fileshare_error *error)
 {
-    struct getting *getting = context;
-    struct client *client = getting->fetch->client;
-    if (entry) {
-        client_screen_begin(client);
-        tell(getting->fetch, entry, file->item);
-        client_screen_end(client);
-    }
-    tally_add(&getting->tally, client_told(client, file->name, error->status, error));
+    job_told(context, file->item, entry, false, error);
 }
 
-static void moved(void *context, uint64_t bytes, uint64_t total)
+static enum fileshare_status get_share(struct job *job, struct fileshare *session,
+                                       struct fileshare_error *error)
 {
-    const struct getting *getting = context;
-    progress_moved(getting->progress, bytes, total);
+    const struct getting *getting = job_context(job);
+    const struct fileshare_get_many many = {
+        .folder = getting->folder,
+        .next = next_get,
+        .told = get_told,
+        .keep = true,
+        .progress = job_moved,
+        .context = job,
+    };
+    return fileshare_get_many(session, &many, error);
+}
+
+static void tell_row(void *context, const struct tree_row *row, const struct fileshare_entry *entry,
+                     bool unchanged, const struct fileshare_error *error)
+{
+    struct getting *getting = context;
+    struct client *client = getting->fetch->client;
+    (void)unchanged;
+    if (entry) {
+        client_screen_begin(client);
+        tell(getting->fetch, entry, row->path);
+        client_screen_end(client);
+    }
+    tally_add(&getting->tally, client_told(client, row->name, error->status, error));
+}
+
+static const char *path_of(const struct tree_row *row)
+{
+    return row->path;
 }
 
 static enum exit_code get_many(const struct fetch *fetch, const struct choices *choices,
@@ -217,15 +239,16 @@ static enum exit_code get_many(const struct fetch *fetch, const struct choices *
 {
     struct client *client = fetch->client;
     struct getting getting = {.fetch = fetch, .folder = fetch->output ? fetch->output : "."};
-    const struct fileshare_get_many many = {
-        .folder = getting.folder,
-        .next = next_get,
-        .told = get_told,
-        .keep = true,
-        .progress = moved,
+    struct jobs jobs = {
+        .client = client,
+        .tree = &getting.tree,
+        .title = arguments->rows[0],
+        .most = choices->jobs,
+        .key = path_of,
+        .transfer = get_share,
+        .told = tell_row,
         .context = &getting,
     };
-    struct fileshare_error error = {.text = ""};
     enum exit_code code = EXIT_DONE;
     for (size_t i = 0; i < arguments->count && code <= EXIT_SIGNAL; i++) {
         code = take_argument(&getting, arguments->rows[i], choices->recursive);
@@ -233,9 +256,7 @@ static enum exit_code get_many(const struct fetch *fetch, const struct choices *
             tally_add(&getting.tally, code);
     }
     if (code <= EXIT_SIGNAL && getting.tree.count > 0) {
-        getting.progress = progress_start(client, arguments->rows[0]);
-        code = client_told(client, NULL, fileshare_get_many(client->session, &many, &error), &error);
-        progress_end(getting.progress);
+        code = jobs_run(&jobs);
         if (code != EXIT_DONE && code <= EXIT_SIGNAL)
             tally_add(&getting.tally, code);
     }

@@ -10,14 +10,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { SESSIONS_MAX = 2, LAST_SECONDS = 20 };
+enum { LAST_SECONDS = 20 };
 
 /* All that the handler touches; lock-free atomics, as a handler may run on any thread. */
 static struct {
     _Atomic int noted;
     _Atomic int running; /* handlers; interrupt_remove waits for them */
     _Atomic bool held;
-    _Atomic(struct fileshare *) sessions[SESSIONS_MAX];
+    _Atomic(struct fileshare *) sessions[INTERRUPT_SESSIONS];
     int fd;
 } interrupt = {.fd = -1};
 
@@ -25,7 +25,7 @@ static void on_signal(int number)
 {
     atomic_fetch_add(&interrupt.running, 1);
     bool second = atomic_exchange(&interrupt.noted, number) != 0, stopped = false;
-    for (size_t i = 0; i < SESSIONS_MAX; i++) {
+    for (size_t i = 0; i < INTERRUPT_SESSIONS; i++) {
         struct fileshare *session = atomic_load(&interrupt.sessions[i]);
         if (session) {
             fileshare_stop(session);
@@ -72,7 +72,7 @@ void interrupt_init(void)
 
 static void exchange(struct fileshare *from, struct fileshare *to)
 {
-    for (size_t i = 0; i < SESSIONS_MAX; i++) {
+    for (size_t i = 0; i < INTERRUPT_SESSIONS; i++) {
         struct fileshare *expected = from;
         if (atomic_compare_exchange_strong(&interrupt.sessions[i], &expected, to))
             return;

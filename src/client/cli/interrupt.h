@@ -20,7 +20,9 @@
 /* Before any thread starts. */
 void interrupt_init(void);
 
-/* Stopped by signals, until it is removed (before it is closed). Two at most. */
+enum { INTERRUPT_SESSIONS = 20 };
+
+/* Stopped by signals, until it is removed (before it is closed). INTERRUPT_SESSIONS at most. Any thread. */
 void interrupt_add(struct fileshare *session);
 void interrupt_remove(struct fileshare *session);
 

@@ -1,9 +1,9 @@
 /* put: uploads files, each under a name of its own. */
 #include "client/cli/command.h"
 #include "client/cli/interrupt.h"
+#include "client/cli/jobs.h"
 #include "client/cli/progress.h"
 #include "client/cli/translate.h"
-#include "client/cli/trees.h"
 
 #include "base/duration.h"
 #include "base/name.h"
@@ -132,7 +132,6 @@ struct putting {
     const struct choices *choices;
     struct tree tree;
     struct tally tally;
-    struct progress *progress;
 };
 
 /* dir/b goes as b/..., b/. as what is in it. Yours; NULL without memory. */
@@ -170,29 +169,41 @@ static enum exit_code take_argument(struct putting *putting, const char *path)
                : EXIT_LOCAL;
 }
 
-static void moved(void *context, uint64_t bytes, uint64_t total)
-{
-    const struct putting *putting = context;
-    progress_moved(putting->progress, bytes, total);
-}
-
 static bool next_put(void *context, struct fileshare_put_file *out)
 {
-    struct putting *putting = context;
-    struct tree *tree = &putting->tree;
-    if (tree->next == tree->count)
+    struct job *job = context;
+    const struct putting *putting = job_context(job);
+    struct tree_row *row = job_next(job);
+    if (!row)
         return false;
-    const struct tree_row *row = &tree->rows[tree->next++];
     *out = (struct fileshare_put_file){
         .path = row->path,
         .name = row->name,
         .replace = putting->choices->replace,
+        .item = row,
     };
     return true;
 }
 
 static void put_told(void *context, const struct fileshare_put_file *file,
                      const struct fileshare_entry *entry, bool unchanged, const struct fileshare_error *error)
+{
+    job_told(context, file->item, entry, unchanged, error);
+}
+
+static enum fileshare_status put_share(struct job *job, struct fileshare *session,
+                                       struct fileshare_error *error)
+{
+    const struct fileshare_put_many many = {.next = next_put,
+                                            .told = put_told,
+                                            .keep = true,
+                                            .progress = job_moved,
+                                            .context = job};
+    return fileshare_put_many(session, &many, error);
+}
+
+static void tell_row(void *context, const struct tree_row *row, const struct fileshare_entry *entry,
+                     bool unchanged, const struct fileshare_error *error)
 {
     struct putting *putting = context;
     struct client *client = putting->client;
@@ -204,20 +215,29 @@ static void put_told(void *context, const struct fileshare_put_file *file,
         tell(client, entry, unchanged);
         client_screen_end(client);
     }
-    const char *item = error->status == FILESHARE_LOCAL ? file->path : file->name;
+    const char *item = error->status == FILESHARE_LOCAL ? row->path : row->name;
     tally_add(&putting->tally, client_told(client, item, said.status, &said));
+}
+
+static const char *name_of(const struct tree_row *row)
+{
+    return row->name;
 }
 
 static enum exit_code put_many(struct client *client, const struct choices *choices,
                                const struct arguments *arguments)
 {
     struct putting putting = {.client = client, .choices = choices};
-    const struct fileshare_put_many many = {.next = next_put,
-                                            .told = put_told,
-                                            .keep = true,
-                                            .progress = moved,
-                                            .context = &putting};
-    struct fileshare_error error = {.text = ""};
+    struct jobs jobs = {
+        .client = client,
+        .tree = &putting.tree,
+        .title = arguments->rows[0],
+        .most = choices->jobs,
+        .key = name_of,
+        .transfer = put_share,
+        .told = tell_row,
+        .context = &putting,
+    };
     enum exit_code code = EXIT_DONE;
     for (size_t i = 0; i < arguments->count && code == EXIT_DONE; i++)
         code = take_argument(&putting, arguments->rows[i]);
@@ -225,11 +245,8 @@ static enum exit_code put_many(struct client *client, const struct choices *choi
         client_complain(client, code, NULL, _("no memory for so many files"));
     if (interrupt_noted() != 0)
         code = interrupt_code();
-    if (code == EXIT_DONE) {
-        putting.progress = progress_start(client, arguments->rows[0]);
-        code = client_told(client, NULL, fileshare_put_many(client->session, &many, &error), &error);
-        progress_end(putting.progress);
-    }
+    if (code == EXIT_DONE)
+        code = jobs_run(&jobs);
     tree_fini(&putting.tree);
     return code != EXIT_DONE ? code : tally_code(&putting.tally);
 }

@@ -256,7 +256,7 @@ static enum outcome session_open(struct fileshare *session, const struct filesha
         if (outcome == OUTCOME_LOCAL)
             outcome = OUTCOME_OK;
     }
-    if (outcome == OUTCOME_OK)
+    if (outcome == OUTCOME_OK && !options->connect_later)
         outcome = session_ready(session, why);
     return outcome;
 }

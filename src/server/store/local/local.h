@@ -16,6 +16,7 @@
 
 #include "server/store/local/blobs.h"
 #include "server/store/local/due.h"
+#include "server/store/local/events.h"
 #include "server/store/local/leftovers.h"
 #include "server/store/local/notices.h"
 #include "server/store/local/readers.h"
@@ -47,6 +48,7 @@ struct local {
     struct leftovers leftovers;
     struct waiters waiters; /* the writer's thread's, as is: */
     struct noticed noticed;
+    struct event_counts event_counts;
     _Atomic uint64_t events_dropped; /* since it was opened; a try that was undone counts as well */
     struct writer writer;
 };

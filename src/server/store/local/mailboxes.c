@@ -100,9 +100,10 @@ static enum outcome delete_of(struct database *db, const char *text, int64_t row
     return query_run(&q, why);
 }
 
-enum outcome mailbox_end(struct database *db, int64_t row, struct failure *why)
+enum outcome mailbox_end(struct local *local, struct database *db, int64_t row, struct failure *why)
 {
-    enum outcome outcome = delete_of(db, "DELETE FROM event WHERE mailbox = ?", row, why);
+    uint64_t gone;
+    enum outcome outcome = events_remove(local, db, row, 0, INT64_MAX, &gone, why);
     if (outcome == OUTCOME_OK)
         outcome = delete_of(db, "DELETE FROM interest WHERE mailbox = ?", row, why);
     return outcome == OUTCOME_OK ? delete_of(db, "DELETE FROM mailbox WHERE id = ?", row, why) : outcome;
@@ -129,16 +130,14 @@ static enum outcome told_before_dropped(struct database *db, int64_t row, uint64
 enum outcome mailbox_acknowledge(struct local *local, struct database *db, const struct mailbox *mailbox,
                                  uint64_t number, uint64_t *left, struct failure *why)
 {
-    {
-        scoped_query struct query q = query_on(db, "DELETE FROM event WHERE mailbox = ? AND number <= ?");
-        bind_int(&q, mailbox->row);
-        bind_int(&q, number > INT64_MAX ? INT64_MAX : (int64_t)number);
-        enum outcome outcome = query_run(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    *left = mailbox->events - database_changed(db);
-    enum outcome outcome = *left > 0 ? told_before_dropped(db, mailbox->row, number, why) : OUTCOME_OK;
+    uint64_t gone = 0;
+    int64_t up_to = number > INT64_MAX ? INT64_MAX : (int64_t)number;
+    enum outcome outcome = events_remove(local, db, mailbox->row, 0, up_to, &gone, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    *left = mailbox->events - gone;
+    if (*left > 0)
+        outcome = told_before_dropped(db, mailbox->row, number, why);
     if (outcome == OUTCOME_OK && mailbox->touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
         outcome = touch(local, db, mailbox->row, why);
     return outcome;
@@ -238,14 +237,13 @@ struct forgetting {
 
 static enum outcome forget_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
-    (void)local;
     struct forgetting *forgetting = argument;
     struct mailbox mailbox;
     enum outcome outcome = look_up(db, forgetting->secret, &mailbox, why);
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
     forgetting->row = mailbox.row;
-    return mailbox_end(db, mailbox.row, why);
+    return mailbox_end(local, db, mailbox.row, why);
 }
 
 enum outcome local_mailbox_forget(struct store *store, const struct id *secret, struct failure *why)
@@ -273,9 +271,8 @@ static enum outcome acknowledge_run(struct local *local, struct database *db, vo
     struct mailbox mailbox;
     uint64_t left;
     enum outcome outcome = mailbox_find(db, acknowledging->secret, &mailbox, why);
-    return outcome == OUTCOME_OK
-               ? mailbox_acknowledge(local, db, &mailbox, acknowledging->number, &left, why)
-               : outcome;
+    return outcome == OUTCOME_OK ? mailbox_acknowledge(local, db, &mailbox, acknowledging->number, &left, why)
+                                 : outcome;
 }
 
 /* Whether events up to `since` are still here, or the mailbox was not touched for long. */

@@ -28,7 +28,8 @@ must_check enum outcome mailbox_find(struct database *db, const struct id *secre
 must_check enum outcome mailbox_make(struct local *local, struct database *db, const struct id *secret,
                                      const char *principal, struct mailbox *out, struct failure *why);
 /* In a transaction: it, its interests and events are gone. */
-must_check enum outcome mailbox_end(struct database *db, int64_t row, struct failure *why);
+must_check enum outcome mailbox_end(struct local *local, struct database *db, int64_t row,
+                                    struct failure *why);
 /* In the transaction that found it: events up to `number` were received; *left are in it still. */
 must_check enum outcome mailbox_acknowledge(struct local *local, struct database *db,
                                             const struct mailbox *mailbox, uint64_t number, uint64_t *left,

@@ -10,17 +10,6 @@
 
 enum { LOOKS_AT_PUBLISH = 64, LOOKS_IN_STEP = 8192, EVENTS_AT_PUBLISH = 32, EVENTS_IN_STEP = 512 };
 
-void event_take(struct query *query, struct store_event *out)
-{
-    *out = (struct store_event){.number = (uint64_t)column_int(query)};
-    out->kind = (enum store_event_kind)column_int(query);
-    out->interest = column_id(query);
-    column_text(query, out->pattern, sizeof out->pattern);
-    out->happened = column_int(query);
-    out->dropped = (uint64_t)column_int(query);
-    entry_take(query, &out->entry);
-}
-
 /* ---- who got something ---- */
 
 void noticed_tell(struct local *local, bool committed)
@@ -98,28 +87,24 @@ static enum outcome oldest_event(struct database *db, int64_t mailbox, int64_t b
     return column_int(&q) < before ? OUTCOME_OK : OUTCOME_ABSENT;
 }
 
-static enum outcome drop_events(struct database *db, int64_t mailbox, int64_t up_to, struct failure *why)
-{
-    scoped_query struct query q = query_on(db, "DELETE FROM event WHERE mailbox = ? AND number <= ?");
-    bind_int(&q, mailbox);
-    bind_int(&q, up_to);
-    return query_run(&q, why);
-}
-
 static enum outcome put_marker(struct local *local, struct database *db, int64_t mailbox,
                                const struct dropping *dropping, struct failure *why)
 {
-    struct id none = {0};
-    scoped_query struct query q = query_on(
-        db, "INSERT INTO event (mailbox, number, kind, interest, pattern, happened, stored, dropped)"
-            " VALUES (?, ?, ?, ?, '', ?, ?, ?)");
+    const struct id none = {0};
+    const struct event_row marker = {
+        .mailbox = mailbox,
+        .number = dropping->number,
+        .kind = STORE_DROPPED,
+        .interest = &none,
+        .pattern = "",
+        .happened = clock_wall(local->clock),
+        .dropped = dropping->dropped,
+    };
+    enum outcome outcome = events_add(local, db, &marker, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query q = query_on(db, "UPDATE mailbox SET events = events + 1 WHERE id = ?");
     bind_int(&q, mailbox);
-    bind_int(&q, dropping->number);
-    bind_int(&q, STORE_DROPPED);
-    bind_id(&q, &none);
-    bind_int(&q, clock_wall(local->clock));
-    bind_int(&q, timeline_now(&local->time));
-    bind_int(&q, dropping->dropped);
     return query_run(&q, why);
 }
 
@@ -128,7 +113,7 @@ enum outcome notices_age(struct local *local, struct database *db, int64_t mailb
 {
     struct dropping all = {0}, one;
     unsigned count = 0;
-    uint64_t events = 0;
+    uint64_t events = 0, gone;
     enum outcome outcome = OUTCOME_OK;
     while (count < limit && outcome == OUTCOME_OK) {
         outcome = oldest_event(db, mailbox, before, all.number, &one, why);
@@ -140,7 +125,7 @@ enum outcome notices_age(struct local *local, struct database *db, int64_t mailb
     }
     if (count == 0 || (outcome != OUTCOME_OK && outcome != OUTCOME_ABSENT))
         return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-    outcome = drop_events(db, mailbox, all.number, why);
+    outcome = events_remove(local, db, mailbox, 0, all.number, &gone, why);
     if (outcome == OUTCOME_OK)
         outcome = put_marker(local, db, mailbox, &all, why);
     if (outcome == OUTCOME_OK) {
@@ -188,7 +173,8 @@ static enum outcome next_number(struct local *local, struct database *db, int64_
     if (outcome != OUTCOME_OK)
         return outcome;
     {
-        scoped_query struct query q = query_on(db, "UPDATE mailbox SET number = ? WHERE id = ?");
+        scoped_query struct query q = query_on(
+            db, "UPDATE mailbox SET number = ?, events = events + 1 WHERE id = ?");
         bind_int(&q, out->number);
         bind_int(&q, mailbox);
         outcome = query_run(&q, why);
@@ -231,19 +217,16 @@ static enum outcome put_event(struct local *local, struct database *db, struct w
         return outcome;
     waiter->event = (uint64_t)to.number;
     noticed_add(&local->noticed, waiter->mailbox, arrival->id ? news_of(&to, waiter, arrival->entry) : NULL);
-    scoped_query struct query q = query_on(
-        db, "INSERT INTO event (mailbox, number, kind, interest, pattern, happened, stored, arrival)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
-    bind_int(&q, waiter->mailbox);
-    bind_int(&q, to.number);
-    bind_int(&q, arrival->id ? STORE_ARRIVED : STORE_EXPIRED);
-    bind_id(&q, &waiter->interest);
-    bind_text(&q, waiter->pattern);
-    bind_int(&q, arrival->happened);
-    bind_int(&q, timeline_now(&local->time));
-    if (arrival->id)
-        bind_int(&q, arrival->id);
-    return query_run(&q, why);
+    const struct event_row event = {
+        .mailbox = waiter->mailbox,
+        .number = to.number,
+        .kind = arrival->id ? STORE_ARRIVED : STORE_EXPIRED,
+        .interest = &waiter->interest,
+        .pattern = waiter->pattern,
+        .happened = arrival->happened,
+        .arrival = arrival->id,
+    };
+    return events_add(local, db, &event, why);
 }
 
 static enum outcome put_waiter(struct database *db, const struct waiter *waiter, struct failure *why)
@@ -354,7 +337,8 @@ enum outcome notices_settle(struct local *local, struct database *db, struct wai
     return OUTCOME_OK;
 }
 
-static enum outcome arrival_told(struct database *db, int64_t arrival, struct failure *why)
+static enum outcome arrival_told(struct local *local, struct database *db, int64_t arrival,
+                                 struct failure *why)
 {
     {
         scoped_query struct query q = query_on(db, "UPDATE arrival SET pending = 0 WHERE id = ?");
@@ -363,9 +347,7 @@ static enum outcome arrival_told(struct database *db, int64_t arrival, struct fa
         if (outcome != OUTCOME_OK)
             return outcome;
     }
-    scoped_query struct query q = query_on(db, "DELETE FROM arrival WHERE id = ? AND uses = 0");
-    bind_int(&q, arrival);
-    return query_run(&q, why);
+    return events_told(local, db, arrival, why);
 }
 
 static enum outcome arrival_put_off(struct database *db, const struct pending *pending, struct failure *why)
@@ -403,7 +385,7 @@ static enum outcome fan_out_one(struct local *local, struct database *db, struct
     step->looks = pending->search.looks;
     if (outcome == OUTCOME_ABSENT) {
         step->done++;
-        return arrival_told(db, pending->id, why);
+        return arrival_told(local, db, pending->id, why);
     }
     step->left = true;
     return outcome == OUTCOME_OK || outcome == OUTCOME_LIMIT ? arrival_put_off(db, pending, why) : outcome;

@@ -61,12 +61,5 @@ must_check enum outcome notices_expire(struct local *local, struct database *db,
 must_check enum outcome notices_age(struct local *local, struct database *db, int64_t mailbox, int64_t before,
                                     unsigned limit, uint64_t *dropped, struct failure *why);
 
-/* The columns that event_take reads, with its tables. */
-#define EVENT_SELECT                                                                                 \
-    "SELECT number, kind, interest, pattern, happened, dropped, name, version, owner, size, mtime, " \
-    "arrival.arrival,"                                                                               \
-    " digest FROM event LEFT JOIN arrival ON arrival.id = event.arrival "
-void event_take(struct query *query, struct store_event *out);
-
 /* The act. */
 enum outcome local_fan_out(struct store *store, size_t limit, bool *left, struct failure *why) must_check;

@@ -8,8 +8,10 @@
 
 enum outcome pending_fill(struct local *local, struct database *db, struct failure *why)
 {
-    scoped_query struct query q = query_on(db,
-                                           "SELECT id FROM mailbox WHERE route IS NOT NULL AND events > 0");
+    /* Those that have events are few beside those that have not. */
+    scoped_query struct query q = query_on(
+        db, "SELECT DISTINCT event.mailbox FROM event JOIN mailbox ON mailbox.id = event.mailbox"
+            " WHERE mailbox.route IS NOT NULL");
     int64_t now = clock_elapsed(local->clock);
     enum outcome outcome = query_row(&q, why);
     while (outcome == OUTCOME_OK) {

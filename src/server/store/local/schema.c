@@ -11,8 +11,8 @@
  *
  * Counters that limits are held against are kept by triggers, so that they are
  * right whatever act changes a row, and are undone with it. But for entries that
- * are made: a trigger for each costs what an entry costs, so whoever makes them
- * counts them once (publish.h, struct tally).
+ * are made, and for events: a trigger for each costs what the row costs, so whoever
+ * makes them counts them once (publish.h, struct tally; events.h).
  */
 /* Waiting ones count for the store, the mailbox and who pays; those that are over for the first two. */
 #define INTEREST_COUNT(sign, row)                                                           \
@@ -176,7 +176,6 @@ const char schema_text[] =
     "  over INTEGER NOT NULL DEFAULT 0,"
     "  events INTEGER NOT NULL DEFAULT 0"
     ") STRICT;"
-    "CREATE INDEX mailbox_ready ON mailbox (id) WHERE route IS NOT NULL AND events > 0;"
     "CREATE INDEX mailbox_empty ON mailbox (touched) WHERE interests = 0 AND over = 0 AND events = 0;"
     "CREATE TRIGGER mailbox_made AFTER INSERT ON mailbox BEGIN"
     "  UPDATE store SET mailboxes = mailboxes + 1;"
@@ -242,16 +241,7 @@ const char schema_text[] =
     "  arrival INTEGER REFERENCES arrival,"
     "  PRIMARY KEY (mailbox, number)"
     ") STRICT, WITHOUT ROWID;"
-    "CREATE INDEX event_stored ON event (stored);"
-    "CREATE TRIGGER event_made AFTER INSERT ON event BEGIN"
-    "  UPDATE store SET events = events + 1;"
-    "  UPDATE mailbox SET events = events + 1 WHERE id = new.mailbox;"
-    "  UPDATE arrival SET uses = uses + 1 WHERE id = new.arrival; END;"
-    "CREATE TRIGGER event_gone AFTER DELETE ON event BEGIN"
-    "  UPDATE store SET events = events - 1;"
-    "  UPDATE mailbox SET events = events - 1 WHERE id = old.mailbox;"
-    "  UPDATE arrival SET uses = uses - 1 WHERE id = old.arrival;"
-    "  DELETE FROM arrival WHERE id = old.arrival AND uses = 0 AND pending = 0; END;";
+    "CREATE INDEX event_stored ON event (stored);";
 
 /* The clocks' marks; and interests are charged to who registers them, up to then to who made the mailbox. */
 static const char from_1[] =
@@ -278,7 +268,10 @@ static const char from_2[] = "ALTER TABLE content ADD COLUMN parts BLOB;"
                              "ALTER TABLE kept ADD COLUMN place INTEGER NOT NULL DEFAULT 0;"
                              "DROP TRIGGER entry_made;";
 
-const struct schema_step schema_steps[] = {{1, from_1}, {2, from_2}, {0, NULL}};
+/* Events are counted by the act that makes or removes them (events.h). */
+static const char from_3[] = "DROP TRIGGER event_made; DROP TRIGGER event_gone; DROP INDEX mailbox_ready;";
+
+const struct schema_step schema_steps[] = {{1, from_1}, {2, from_2}, {3, from_3}, {0, NULL}};
 
 static enum outcome upgrade_one(struct database *db, const struct schema_step *step, struct failure *why)
 {

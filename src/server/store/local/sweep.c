@@ -282,7 +282,7 @@ static enum outcome tidy_mailboxes(struct local *local, struct database *db, str
             now - A_DAY, now - timeline_seconds(local->limits.event_seconds), &row, why);
         if (outcome != OUTCOME_OK)
             return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-        outcome = mailbox_end(db, row, why);
+        outcome = mailbox_end(local, db, row, why);
         if (outcome != OUTCOME_OK)
             return outcome;
         tidying->out->mailboxes++;
@@ -291,19 +291,41 @@ static enum outcome tidy_mailboxes(struct local *local, struct database *db, str
     return OUTCOME_OK;
 }
 
-/*
- * Events that waited too long become one that counts them; that one goes when it has waited as long and no
- * interest of the mailbox is left: then the mailbox goes.
- */
+/* What stands for events that were dropped goes when it has waited as long and no interest of the mailbox is left. */
+static enum outcome tidy_markers(struct local *local, struct database *db, int64_t before,
+                                 struct tidying *tidying, struct failure *why)
+{
+    int64_t mailboxes[MAILBOX_BATCH], numbers[MAILBOX_BATCH];
+    size_t count = 0;
+    enum outcome outcome;
+    {
+        scoped_query struct query q = query_on(
+            db, "SELECT mailbox, number FROM event WHERE stored < ? AND kind = 2"
+                " AND mailbox IN (SELECT id FROM mailbox WHERE interests = 0) LIMIT ?");
+        bind_int(&q, before);
+        bind_int(&q, MAILBOX_BATCH);
+        while ((outcome = query_row(&q, why)) == OUTCOME_OK && count < MAILBOX_BATCH) {
+            mailboxes[count] = column_int(&q);
+            numbers[count++] = column_int(&q);
+        }
+    }
+    uint64_t gone;
+    tidying->left |= count == MAILBOX_BATCH;
+    if (outcome == OUTCOME_ABSENT)
+        outcome = OUTCOME_OK;
+    for (size_t i = 0; i < count && outcome == OUTCOME_OK; i++) {
+        outcome = events_remove(local, db, mailboxes[i], numbers[i] - 1, numbers[i], &gone, why);
+        tidying->out->events += outcome == OUTCOME_OK ? gone : 0;
+    }
+    return outcome;
+}
+
+/* Events that waited too long become one that counts them; when that one goes, the mailbox goes. */
 static enum outcome tidy_events(struct local *local, struct database *db, struct tidying *tidying,
                                 struct failure *why)
 {
     int64_t before = timeline_now(&local->time) - timeline_seconds(local->limits.event_seconds), row = 0;
-    enum outcome outcome = tidy(db,
-                                "DELETE FROM event WHERE (mailbox, number) IN"
-                                " (SELECT mailbox, number FROM event WHERE stored < ? AND kind = 2"
-                                "   AND mailbox IN (SELECT id FROM mailbox WHERE interests = 0) LIMIT ?)",
-                                before, ROW_BATCH, &tidying->left, &tidying->out->events, why);
+    enum outcome outcome = tidy_markers(local, db, before, tidying, why);
     for (unsigned n = 0; n < MAILBOX_BATCH && outcome == OUTCOME_OK; n++) {
         outcome = next_mailbox(db, "SELECT mailbox FROM event WHERE stored < ? AND ? ORDER BY stored LIMIT 1",
                                before, 1, &row, why);

@@ -62,10 +62,13 @@ static enum outcome writer_run_one(struct writer *writer, struct writer_act *act
     uint64_t before = database_changes(writer->db);
     size_t noticed = writer->local->noticed.count;
     act->outcome = act->run(writer->local, writer->db, act->argument, act->why);
+    if (act->outcome == OUTCOME_OK)
+        act->outcome = events_count(writer->local, writer->db, act->why);
     act->is_new = act->outcome != OUTCOME_OK || database_changes(writer->db) != before;
     if (act->outcome == OUTCOME_OK)
         return first ? OUTCOME_OK : database_keep(writer->db, why);
     noticed_undo(&writer->local->noticed, noticed);
+    events_uncount(writer->local);
     return writer_undo(writer, act, first, why);
 }
 

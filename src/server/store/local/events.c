@@ -1,0 +1,157 @@
+#include "server/store/local/events.h"
+
+#include "server/store/local/entries.h"
+#include "server/store/local/local.h"
+
+void event_take(struct query *query, struct store_event *out)
+{
+    *out = (struct store_event){.number = (uint64_t)column_int(query)};
+    out->kind = (enum store_event_kind)column_int(query);
+    out->interest = column_id(query);
+    column_text(query, out->pattern, sizeof out->pattern);
+    out->happened = column_int(query);
+    out->dropped = (uint64_t)column_int(query);
+    entry_take(query, &out->entry);
+}
+
+/* ---- counters ---- */
+
+static enum outcome write_arrival(struct database *db, int64_t arrival, int64_t uses, struct failure *why)
+{
+    if (uses != 0) {
+        scoped_query struct query q = query_on(db, "UPDATE arrival SET uses = uses + ? WHERE id = ?");
+        bind_int(&q, uses);
+        bind_int(&q, arrival);
+        enum outcome outcome = query_run(&q, why);
+        if (outcome != OUTCOME_OK || uses > 0)
+            return outcome;
+    }
+    scoped_query struct query q = query_on(db,
+                                           "DELETE FROM arrival WHERE id = ? AND uses = 0 AND pending = 0");
+    bind_int(&q, arrival);
+    return query_run(&q, why);
+}
+
+static enum outcome write_arrivals(struct event_counts *counts, struct database *db, struct failure *why)
+{
+    enum outcome outcome = OUTCOME_OK;
+    for (; counts->arrivals > 0 && outcome == OUTCOME_OK; counts->arrivals--)
+        outcome = write_arrival(db, counts->of[counts->arrivals - 1].id,
+                                counts->of[counts->arrivals - 1].uses, why);
+    return outcome;
+}
+
+enum outcome events_count(struct local *local, struct database *db, struct failure *why)
+{
+    struct event_counts *counts = &local->event_counts;
+    enum outcome outcome = write_arrivals(counts, db, why);
+    if (outcome != OUTCOME_OK || counts->events == 0)
+        return outcome;
+    scoped_query struct query q = query_on(db, "UPDATE store SET events = events + ?");
+    bind_int(&q, counts->events);
+    counts->events = 0;
+    return query_run(&q, why);
+}
+
+void events_uncount(struct local *local)
+{
+    local->event_counts = (struct event_counts){.events = 0};
+}
+
+/* One event more or less, which may tell an arrival. */
+static enum outcome note(struct local *local, struct database *db, int64_t arrival, int by,
+                         struct failure *why)
+{
+    struct event_counts *counts = &local->event_counts;
+    counts->events += by;
+    if (arrival == 0)
+        return OUTCOME_OK;
+    unsigned i = 0;
+    while (i < counts->arrivals && counts->of[i].id != arrival)
+        i++;
+    if (i == EVENT_ARRIVALS) {
+        enum outcome outcome = write_arrivals(counts, db, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        i = 0;
+    }
+    if (i == counts->arrivals) {
+        counts->of[i].id = arrival;
+        counts->of[i].uses = 0;
+        counts->arrivals++;
+    }
+    counts->of[i].uses += by;
+    return OUTCOME_OK;
+}
+
+enum outcome events_told(struct local *local, struct database *db, int64_t arrival, struct failure *why)
+{
+    return note(local, db, arrival, 0, why);
+}
+
+/* ---- rows ---- */
+
+enum outcome events_add(struct local *local, struct database *db, const struct event_row *event,
+                        struct failure *why)
+{
+    {
+        scoped_query struct query q = query_on(
+            db,
+            "INSERT INTO event (mailbox, number, kind, interest, pattern, happened, stored, dropped, arrival)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        bind_int(&q, event->mailbox);
+        bind_int(&q, event->number);
+        bind_int(&q, event->kind);
+        bind_id(&q, event->interest);
+        bind_text(&q, event->pattern);
+        bind_int(&q, event->happened);
+        bind_int(&q, timeline_now(&local->time));
+        bind_int(&q, event->dropped);
+        if (event->arrival != 0)
+            bind_int(&q, event->arrival);
+        enum outcome outcome = query_run(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    return note(local, db, event->arrival, 1, why);
+}
+
+/* They still stand; *count of them. */
+static enum outcome note_removed(struct local *local, struct database *db, int64_t mailbox, int64_t after,
+                                 int64_t up_to, uint64_t *count, struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT arrival FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
+    bind_int(&q, mailbox);
+    bind_int(&q, after);
+    bind_int(&q, up_to);
+    uint64_t found = 0;
+    enum outcome outcome = query_row(&q, why);
+    for (; outcome == OUTCOME_OK; found++) {
+        outcome = note(local, db, column_int(&q), -1, why);
+        if (outcome == OUTCOME_OK)
+            outcome = query_row(&q, why);
+    }
+    *count = found;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+enum outcome events_remove(struct local *local, struct database *db, int64_t mailbox, int64_t after,
+                           int64_t up_to, uint64_t *gone, struct failure *why)
+{
+    enum outcome outcome = note_removed(local, db, mailbox, after, up_to, gone, why);
+    if (outcome != OUTCOME_OK || *gone == 0)
+        return outcome;
+    scoped_query struct query q = query_on(
+        db, "DELETE FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
+    bind_int(&q, mailbox);
+    bind_int(&q, after);
+    bind_int(&q, up_to);
+    outcome = query_run(&q, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    scoped_query struct query own = query_on(db, "UPDATE mailbox SET events = events - ? WHERE id = ?");
+    bind_int(&own, (int64_t)*gone);
+    bind_int(&own, mailbox);
+    return query_run(&own, why);
+}

@@ -288,6 +288,7 @@ static enum outcome search_begin(struct waiters *waiters, struct database *db, c
                                  struct waiter_search *search, struct failure *why)
 {
     search->begun = true;
+    search->number = ++waiters->searches;
     search->sieve = sieve_of_name(name);
     memset(search->lengths, 0, sizeof search->lengths);
     if (waiters->crowds[0].sieves.count > 0)
@@ -317,33 +318,90 @@ static struct query stage_query(struct database *db, const char *name, int64_t a
     return q;
 }
 
+/* The rows that follow search->after in its stage. */
+static enum outcome read_ahead(struct waiters_ahead *ahead, struct database *db, const char *name,
+                               int64_t arrival, const struct waiter_search *search, struct failure *why)
+{
+    char key[NAME_BUFFER];
+    scoped_query struct query q = stage_query(db, name, arrival, search, key);
+    ahead->search = 0;
+    ahead->at = ahead->count = 0;
+    enum outcome outcome = query_row(&q, why);
+    while (outcome == OUTCOME_OK) {
+        waiter_take(&q, &ahead->of[ahead->count++]);
+        if (ahead->count == WAITERS_AHEAD)
+            break;
+        outcome = query_row(&q, why);
+    }
+    if (outcome != OUTCOME_OK && outcome != OUTCOME_ABSENT)
+        return outcome;
+    ahead->last = outcome == OUTCOME_ABSENT;
+    ahead->search = search->number;
+    ahead->stage = search->stage;
+    ahead->after = search->after;
+    return OUTCOME_OK;
+}
+
+/* The next row of the stage, whatever it wants. ABSENT. Borrowed until the next call. */
+static enum outcome row_next(struct waiters *waiters, struct database *db, const char *name, int64_t arrival,
+                             const struct waiter_search *search, const struct waiter **out,
+                             struct failure *why)
+{
+    struct waiters_ahead *ahead = &waiters->ahead;
+    bool ours = ahead->search == search->number && ahead->stage == search->stage &&
+                ahead->after == search->after;
+    if (!ours || (ahead->at == ahead->count && !ahead->last)) {
+        enum outcome outcome = read_ahead(ahead, db, name, arrival, search, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    if (ahead->at == ahead->count)
+        return OUTCOME_ABSENT;
+    *out = &ahead->of[ahead->at];
+    return OUTCOME_OK;
+}
+
+/* That row was looked at. */
+static void row_pass(struct waiters *waiters, struct waiter_search *search)
+{
+    struct waiters_ahead *ahead = &waiters->ahead;
+    search->after = ahead->after = ahead->of[ahead->at++].row;
+}
+
+static bool row_wants(const struct waiter *row, const struct sieve *name)
+{
+    struct sieve sieve = {0};
+    if (row->glob)
+        sieve = sieve_of_glob(row->pattern);
+    return sieve_passes(&sieve, name);
+}
+
 /* Within one stage, by the index. ABSENT at its end. */
 static enum outcome index_next(struct waiters *waiters, struct database *db, const char *name,
                                int64_t arrival, struct waiter_search *search, struct waiter *out,
                                struct failure *why)
 {
-    char key[NAME_BUFFER];
-    scoped_query struct query q = stage_query(db, name, arrival, search, key);
     for (unsigned in_vain = 0;; in_vain++) {
-        enum outcome outcome = query_row(&q, why);
+        const struct waiter *row;
+        enum outcome outcome = row_next(waiters, db, name, arrival, search, &row, why);
         if (outcome != OUTCOME_OK)
             return outcome;
         if (search->looks == 0)
             return OUTCOME_LIMIT;
         search->looks--;
-        waiter_take(&q, out);
-        search->after = out->row;
-        struct sieve sieve = {0};
-        if (out->glob)
-            sieve = sieve_of_glob(out->pattern);
-        bool wants = sieve_passes(&sieve, &search->sieve);
+        row_pass(waiters, search);
+        bool wants = row_wants(row, &search->sieve);
         if (wants)
-            outcome = waiter_wants(waiters, out, name, &wants, why);
+            outcome = waiter_wants(waiters, row, name, &wants, why);
+        if (outcome == OUTCOME_OK && wants)
+            *out = *row;
         if (outcome != OUTCOME_OK || wants)
             return outcome;
         if (in_vain == CROWD_LEAST && !waiters->wanted) {
+            size_t length = search->stage > 0 ? (size_t)search->stage - 1 : strlen(name);
             waiters->wanted = true;
-            memcpy(waiters->wanted_prefix, key, sizeof key);
+            memcpy(waiters->wanted_prefix, name, length);
+            waiters->wanted_prefix[length] = 0;
         }
     }
 }

@@ -51,6 +51,16 @@ struct crowd {
     struct sieves sieves;
 };
 
+/* Rows that the next steps of one search will ask for: a query for each would cost more than the row. */
+enum { WAITERS_AHEAD = 16 };
+struct waiters_ahead {
+    uint64_t search; /* whose; 0: nobody's */
+    int64_t stage, after;
+    unsigned at, count;
+    bool last; /* none follow them in this stage */
+    struct waiter of[WAITERS_AHEAD];
+};
+
 struct waiters {
     struct {
         char *pattern;
@@ -59,7 +69,9 @@ struct waiters {
     size_t cached;               /* bytes, about */
     struct crowd crowds[CROWDS]; /* the first: of the empty prefix */
     unsigned next;               /* the crowd that makes room for another */
-    bool wanted;                 /* many of this prefix were looked at in vain: */
+    uint64_t searches;           /* so far */
+    struct waiters_ahead ahead;
+    bool wanted; /* many of this prefix were looked at in vain: */
     char wanted_prefix[NAME_BUFFER];
 };
 
@@ -82,12 +94,14 @@ struct waiter_search {
     unsigned looks; /* candidates that may still be looked at */
     /* Of this search alone, made by its first step: no other transaction goes on with it. */
     bool begun;
+    uint64_t number;
     uint64_t lengths[PREFIX_WORDS]; /* bit n: some glob's prefix is the first n bytes of the name */
     struct sieve sieve;             /* of the name */
 };
 
 /*
- * The next that waits for `name` and has not seen `arrival`. ABSENT at the end;
+ * The next that waits for `name` and has not seen `arrival`. Between two steps of
+ * a search only rows that it has given change. ABSENT at the end;
  * LIMIT when its looks are used up (neither is described in `why`).
  */
 must_check enum outcome waiter_next(struct waiters *waiters, struct database *db, const char *name,

@@ -33,20 +33,6 @@ static bool was_refused(struct ear *ear)
     return true;
 }
 
-static void end(struct ear *ear)
-{
-    int signal = dice_throw(&ear->dice, 2) == 0 ? SIGKILL : SIGTERM;
-    if (!process_stop(&ear->process, signal, (int64_t)ENDS_WITHIN_MS * slowness()))
-        world_wrong(ear->world, "listen %u does not end", ear->number);
-    /* One that has only just begun has not yet said what SIGTERM is to do. */
-    if (signal == SIGKILL || process_code(&ear->process) == 256 + SIGTERM) {
-        ear->kills++;
-        ear->may_repeat = true;
-    } else if (!was_refused(ear) && process_code(&ear->process) != 128 + SIGTERM) {
-        world_wrong(ear->world, "listen %u ended with %d", ear->number, process_code(&ear->process));
-    }
-}
-
 /* ---- what it printed ---- */
 
 static struct heard *row_of(struct ear *ear, const char *name, uint64_t size, const char *digest)
@@ -113,6 +99,22 @@ static void take_output(struct ear *ear, bool may_cut)
 
 /* ---- the actor that comes and goes ---- */
 
+/* What it printed is read before it counts as killed: only what the next one prints may be a repetition. */
+static void end(struct ear *ear)
+{
+    int signal = dice_throw(&ear->dice, 2) == 0 ? SIGKILL : SIGTERM;
+    if (!process_stop(&ear->process, signal, (int64_t)ENDS_WITHIN_MS * slowness()))
+        world_wrong(ear->world, "listen %u does not end", ear->number);
+    take_output(ear, false);
+    /* One that has only just begun has not yet said what SIGTERM is to do. */
+    if (signal == SIGKILL || process_code(&ear->process) == 256 + SIGTERM) {
+        ear->kills++;
+        ear->may_repeat = true;
+    } else if (!was_refused(ear) && process_code(&ear->process) != 128 + SIGTERM) {
+        world_wrong(ear->world, "listen %u ended with %d", ear->number, process_code(&ear->process));
+    }
+}
+
 static void *ear_run(void *argument)
 {
     struct ear *ear = argument;
@@ -123,7 +125,6 @@ static void *ear_run(void *argument)
             usleep(dice_throw(&ear->dice, STAY_MS * 1000));
         } else {
             end(ear);
-            take_output(ear, false);
             usleep(dice_throw(&ear->dice, AWAY_MS * 1000));
         }
         world_leave(ear->world);

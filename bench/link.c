@@ -13,6 +13,9 @@
  * it is), and no connection learns from an earlier one. Where it may, it runs before
  * all that is no link: one that waits for a core looks like a queue to TCP, which then
  * leaves its slow start too early.
+ *
+ * With LINK_TELL in the environment it tells in the end what it carried, and how many
+ * bytes were under way at once, on standard error.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -54,6 +57,7 @@ struct way {
     unsigned first, count;
     int64_t free_at; /* when what was sent before is through */
     uint64_t lost, dropped, carried;
+    size_t under_way, most_under_way; /* bytes */
 };
 
 struct link {
@@ -135,8 +139,10 @@ static int device(const char *name, const char *address, const char *other, cons
     }
     flags_up(end, name);
     snprintf(route_name, sizeof route_name, "%s", name);
-    struct rtentry route = {.rt_dst = in(other), .rt_genmask = in("255.255.255.255"),
-                            .rt_flags = RTF_UP | RTF_HOST, .rt_dev = route_name};
+    struct rtentry route = {.rt_dst = in(other),
+                            .rt_genmask = in("255.255.255.255"),
+                            .rt_flags = RTF_UP | RTF_HOST,
+                            .rt_dev = route_name};
     if (ioctl(end, SIOCADDRT, &route) != 0 && errno != EEXIST)
         err(1, "no route to %s", other);
     close(end);
@@ -159,8 +165,8 @@ static double dice(struct link *link)
 static void take(struct link *link, struct way *way, int64_t at)
 {
     for (int i = 0; i < AT_ONCE; i++) {
-        struct packet spare, *packet = way->count < SLOTS ? &way->packets[(way->first + way->count) % SLOTS]
-                                                          : &spare;
+        struct packet spare,
+            *packet = way->count < SLOTS ? &way->packets[(way->first + way->count) % SLOTS] : &spare;
         ssize_t got = read(way->from, packet->bytes, MTU);
         if (got <= 0)
             return;
@@ -179,6 +185,9 @@ static void take(struct link *link, struct way *way, int64_t at)
         packet->size = (size_t)got;
         packet->due = way->free_at + link->delay;
         way->count++;
+        way->under_way += packet->size;
+        if (way->under_way > way->most_under_way)
+            way->most_under_way = way->under_way;
     }
 }
 
@@ -193,6 +202,7 @@ static int64_t deliver(struct way *way, int64_t at, int64_t never)
             way->dropped++;
         else
             way->carried++;
+        way->under_way -= packet->size;
         way->first = (way->first + 1) % SLOTS;
         way->count--;
     }
@@ -242,6 +252,18 @@ static double number(const char *text, double most)
     if (*end || end == text || value < 0 || value > most)
         errx(2, "\"%s\" is no number from 0 to %g", text, most);
     return value;
+}
+
+/* "There" is from the near end to the far one. */
+static void tell(const struct link *link)
+{
+    fprintf(
+        stderr,
+        "link: %llu packets there, %llu back, %llu lost, %llu dropped; at most %zu bytes there, %zu back\n",
+        (unsigned long long)link->there.carried, (unsigned long long)link->back.carried,
+        (unsigned long long)(link->there.lost + link->back.lost),
+        (unsigned long long)(link->there.dropped + link->back.dropped), link->there.most_under_way,
+        link->back.most_under_way);
 }
 
 int main(int count, char **words)
@@ -296,9 +318,8 @@ int main(int count, char **words)
     go_first();
     int status = forward(&link, child, signals);
     if (getenv("LINK_TELL"))
-        fprintf(stderr, "link: %llu packets there, %llu back, %llu lost, %llu dropped\n",
-                (unsigned long long)link.there.carried, (unsigned long long)link.back.carried,
-                (unsigned long long)(link.there.lost + link.back.lost),
-                (unsigned long long)(link.there.dropped + link.back.dropped));
+        tell(&link);
+    free(link.there.packets);
+    free(link.back.packets);
     return status;
 }

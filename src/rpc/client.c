@@ -1,6 +1,7 @@
 #include "rpc/client_inside.h"
 
 #include "base/scoped.h"
+#include "rpc/distance.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -492,4 +493,14 @@ void *rpc_pending_free(struct rpc_client *client, struct rpc_pending *pending)
     record_free(pending->reply);
     free(pending);
     return NULL;
+}
+
+int64_t rpc_client_round_trip(const struct rpc_client *client)
+{
+    return distance_of(client->fd);
+}
+
+void rpc_client_expect_much(const struct rpc_client *client)
+{
+    distance_make_room(client->fd, DISTANCE_ROOM);
 }

@@ -107,5 +107,8 @@ int64_t rpc_pending_took(const struct rpc_pending *pending);
 /* The shortest time in ns that a byte took to the peer and its acknowledgement back; 0: not known, or no network. */
 int64_t rpc_client_round_trip(const struct rpc_client *client);
 
+/* Large replies will come from far away, several at once: there is room for them in the socket. */
+void rpc_client_expect_much(const struct rpc_client *client);
+
 /* Frees the reply's bytes; a call not yet answered is forgotten. NULL is fine; returns NULL. */
 void *rpc_pending_free(struct rpc_client *client, struct rpc_pending *pending);

@@ -4,7 +4,6 @@
  *   client.c           its life; calls in flight
  *   client_io.c        who reads and writes, and when
  *   client_handle.c    the CLIENT that rpcgen's stubs call
- *   round_trip.c       how far away the peer is
  *   client_reversed.c  calls that the server sends
  *
  * Reading and writing. One mutex guards the state; no system call that moves

@@ -58,6 +58,7 @@ struct connection {
     struct record_reader reader;
     bool drained;        /* the last read came back short: nothing more is there for now */
     bool put_off;        /* the reader was told "not now" */
+    bool has_room;       /* the socket was asked to hold more, if the peer is far away */
     size_t turn_bytes;   /* read in this turn */
     struct job *stalled; /* complete, but the queue for permits was full */
 

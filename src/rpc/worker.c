@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/scoped.h"
+#include "rpc/distance.h"
 #include "rpc/engine.h"
 
 #include <errno.h>
@@ -68,6 +69,14 @@ static bool may_be_large(struct connection *connection, const uint8_t *bytes, si
            caller.text[0];
 }
 
+/* A large record begins: the peer may send more of them at once. */
+static void make_room(struct connection *connection)
+{
+    if (!connection->has_room && distance_of(connection->stream.fd) >= DISTANCE_FAR)
+        distance_make_room(connection->stream.fd, DISTANCE_ROOM);
+    connection->has_room = true;
+}
+
 bool intake_hook(void *context, const uint8_t *bytes, size_t so_far, size_t size)
 {
     struct connection *connection = context;
@@ -85,6 +94,8 @@ bool intake_hook(void *context, const uint8_t *bytes, size_t so_far, size_t size
     bool granted = intake_take(&server->intake, &charge, size);
     atomic_store_explicit(&connection->charge, charge, memory_order_relaxed);
     connection->put_off = !granted;
+    if (granted && size > server->intake.small_max)
+        make_room(connection);
     errno = EAGAIN;
     return granted;
 }

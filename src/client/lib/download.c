@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RENEWED_MAX = 8, HASH_CHUNK = 256 << 10, FIRST_FAR = 64 << 10 };
+enum { RENEWED_MAX = 8, HASH_CHUNK = 256 << 10, FIRST_FAR = 12 << 10 };
 
 struct receipt {
     const struct download *download;
@@ -206,7 +206,10 @@ static enum outcome ask(struct receipt *receipt, size_t count, struct failure *w
     return OUTCOME_OK;
 }
 
-/* How large the file is only its first answer says. Far away a small one is there round trips before a large one. */
+/*
+ * How large the file is only its first answer says. Far away a small one is there round trips before a large
+ * one: what TCP sends at once to begin with is there in one, and meanwhile the rest is asked for.
+ */
 static enum outcome ask_first(struct receipt *receipt, struct failure *why)
 {
     size_t size = chunk_size(receipt);
@@ -314,7 +317,10 @@ static enum outcome receive_round(struct receipt *receipt, struct failure *why)
     receipt->position = receipt->written;
     enum outcome outcome = session_ready(receipt->download->session, why);
     if (outcome == OUTCOME_OK) {
-        flights_start(&receipt->flights, receipt->download->session->client);
+        struct rpc_client *client = receipt->download->session->client;
+        flights_start(&receipt->flights, client);
+        if (flights_are_far(&receipt->flights))
+            rpc_client_expect_much(client);
         tell_resumed(receipt);
     }
     while (outcome == OUTCOME_OK) {

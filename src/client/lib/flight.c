@@ -1,8 +1,9 @@
 #include "client/lib/flight.h"
 
+#include "rpc/distance.h"
+
 enum {
-    ROUND_TRIP_EVERY = 16,        /* answers */
-    FAR_FROM = 2 * 1000 * 1000,   /* ns: what is nearer fills its link soon, beginning with one call */
+    ROUND_TRIP_EVERY = 16, /* answers */
 };
 
 void flights_init(struct flights *flights, size_t far, size_t most)
@@ -13,7 +14,7 @@ void flights_init(struct flights *flights, size_t far, size_t most)
 
 bool flights_are_far(const struct flights *flights)
 {
-    return flights->round_trip >= FAR_FROM;
+    return flights->round_trip >= DISTANCE_FAR;
 }
 
 void flights_start(struct flights *flights, struct rpc_client *client)

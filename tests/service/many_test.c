@@ -372,6 +372,38 @@ static void whole_files_as_many_as_fit(void **state)
     free_downloads(&res);
 }
 
+/* Each from another blob: a call holds a number of them open, and the next goes on from there. */
+static void scattered_files_come_in_several_calls(void **state)
+{
+    enum { BLOBS = 80, TINY = 1000, SIZE = 65000 };
+    scoped_free char *bytes = calloc(1, SIZE);
+    static char names[2][BLOBS][16];
+    fs_download_one ones[BLOBS] = {0};
+    fs_download_many_res res;
+    unsigned answered = 0, calls = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < BLOBS; i++) {
+        fs_upload_many_res stored = {0};
+        snprintf(names[0][i], sizeof names[0][i], "tiny/%02u", i);
+        snprintf(names[1][i], sizeof names[1][i], "filler/%02u", i);
+        fs_upload_args files[] = {file(2 * i + 1, names[0][i], bytes, TINY),
+                                  file(2 * i + 2, names[1][i], bytes, SIZE)};
+        upload(DESK_ALICE, files, 2, &stored);
+        assert_int_equal(stored.fs_upload_many_res_u.many.files.files_val[0].status, FS_OK);
+        free_answers(&stored);
+        ones[i] = (fs_download_one){.name = desk_name(names[0][i])};
+    }
+    for (unsigned done = 0; done < BLOBS; done += answered, calls++) {
+        fs_download_res *got = download(ones + done, BLOBS - done, &res, &answered);
+        assert_true(answered > 0);
+        for (unsigned i = 0; i < answered; i++)
+            assert_content(&got[i], bytes, TINY);
+        free_downloads(&res);
+    }
+    assert_int_equal(calls, 2);
+}
+
 static void a_version_is_brought_as_long_as_it_is_kept(void **state)
 {
     fs_download_one ones[] = {{.name = desk_name("a"), .revision = desk_id(1)},
@@ -437,6 +469,7 @@ int main(void)
         ON_DESK(as_many_as_the_contract_says),
         ON_DESK(none_is_nothing),
         ON_DESK(whole_files_as_many_as_fit),
+        ON_DESK(scattered_files_come_in_several_calls),
         ON_DESK(a_version_is_brought_as_long_as_it_is_kept),
         ON_DESK(content_that_is_cut_short_fails_alone),
     };

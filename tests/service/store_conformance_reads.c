@@ -127,11 +127,134 @@ static void many_open(void **state)
     free(bytes);
 }
 
+/* ---- many at once ---- */
+
+enum { FOUND_MAX = 16 };
+
+struct findings {
+    size_t count, refuse_from; /* 0: none is refused */
+    struct store_found found[FOUND_MAX];
+};
+
+static bool take_found(void *context, const struct store_found *found)
+{
+    struct findings *findings = context;
+    if (findings->refuse_from > 0 && findings->count == findings->refuse_from)
+        return false;
+    assert_true(findings->count < FOUND_MAX);
+    findings->found[findings->count++] = *found;
+    return true;
+}
+
+static void close_found(struct subject *s, struct findings *findings)
+{
+    for (size_t i = 0; i < findings->count; i++)
+        if (findings->found[i].outcome == OUTCOME_OK)
+            s->acts->read_close(findings->found[i].read);
+    findings->count = 0;
+}
+
+/* All of them, each in its own words; a store that may be in trouble is asked until it is not. */
+static void open_many(struct subject *s, const struct store_wanted *wanted, size_t count,
+                      struct findings *out)
+{
+    const struct store_read_many many = {wanted, count, take_found, out};
+    size_t all = out->refuse_from > 0 && out->refuse_from < count ? out->refuse_from : count;
+    enum outcome outcome;
+    bool certain;
+    do {
+        close_found(s, out);
+        outcome = s->acts->read_open_many(s->store, &many, &store_why);
+        certain = outcome == OUTCOME_OK;
+        for (size_t i = 0; i < out->count; i++)
+            certain = certain && out->found[i].outcome != OUTCOME_UNAVAILABLE &&
+                      out->found[i].outcome != OUTCOME_UNKNOWN;
+    } while (!certain);
+    assert_int_equal(out->count, all);
+}
+
+static void expect_found(struct subject *s, const struct store_found *found, const char *name,
+                         const char *text)
+{
+    char back[64] = "";
+    assert_ok(found->outcome);
+    assert_string_equal(found->entry.name, name);
+    assert_int_equal(found->entry.size, strlen(text));
+    assert_ok(read_some(s, found->read, 0, back, strlen(text)));
+    assert_string_equal(back, text);
+    assert_outcome(read_some(s, found->read, 1, back, strlen(text)), OUTCOME_INVALID);
+}
+
+/* In whatever order they are asked for, each has its own answer. */
+static void many_at_once(void **state)
+{
+    struct subject *s = *state;
+    struct store_entry old, kept;
+    static const char *const texts[] = {"zero", "", "two", "three"};
+    static const char *const names[] = {"a", "b/c", "b/d", "c"};
+    struct store_put puts[4];
+    struct store_put_answer answers[4];
+    for (int i = 0; i < 4; i++)
+        puts[i] = (struct store_put){.op = id_random(),
+                                     .name = names[i],
+                                     .content = texts[i],
+                                     .size = strlen(texts[i])};
+    assert_ok(put(s, &alice, "kept", "was", &kept));
+    assert_ok(replace(s, &alice, "kept", "is", NULL));
+    assert_ok(put_many(s, &alice, puts, 4, answers));
+    assert_ok(put(s, &bob, "single", "alone", &old));
+    const struct store_wanted wanted[] = {
+        {.name = "a"},
+        {.name = "b/c"},
+        {.name = "b/d"},
+        {.name = "b/dd"}, /* is not there */
+        {.name = "c"},
+        {.name = "kept", .version = kept.version},
+        {.name = "kept"},
+        {.name = "c", .version = puts[3].op},
+        {.name = "c", .version = puts[2].op}, /* of another name */
+        {.name = "a"},
+        {.name = "a"},
+        {.name = "single"},
+        {.name = "zzz"},
+    };
+    static struct findings got;
+    got = (struct findings){0};
+    open_many(s, wanted, sizeof wanted / sizeof *wanted, &got);
+    assert_ok(remove_name(s, &alice, NULL, "b/d", NULL)); /* what is open stays so */
+    assert_ok(replace(s, &alice, "c", "anew", NULL));
+    expect_found(s, &got.found[0], "a", "zero");
+    expect_found(s, &got.found[1], "b/c", "");
+    expect_found(s, &got.found[2], "b/d", "two");
+    assert_int_equal(got.found[3].outcome, OUTCOME_ABSENT);
+    assert_true(got.found[3].why.text[0]);
+    expect_found(s, &got.found[4], "c", "three");
+    expect_found(s, &got.found[5], "kept", "was");
+    expect_found(s, &got.found[6], "kept", "is");
+    expect_found(s, &got.found[7], "c", "three");
+    assert_int_equal(got.found[8].outcome, OUTCOME_STALE);
+    expect_found(s, &got.found[9], "a", "zero");
+    expect_found(s, &got.found[10], "a", "zero");
+    expect_found(s, &got.found[11], "single", "alone");
+    assert_int_equal(got.found[12].outcome, OUTCOME_ABSENT);
+    s->acts->read_close(got.found[0].read); /* the others go on */
+    expect_found(s, &got.found[9], "a", "zero");
+    got.found[0].outcome = OUTCOME_ABSENT;
+    close_found(s, &got);
+    got.refuse_from = 2;
+    open_many(s, wanted, 13, &got);
+    expect_found(s, &got.found[0], "a", "zero");
+    close_found(s, &got);
+    open_many(s, wanted, 0, &got);
+    got.refuse_from = 1;
+    open_many(s, wanted + 3, 2, &got);
+    assert_int_equal(got.found[0].outcome, OUTCOME_ABSENT);
+    close_found(s, &got);
+}
+
 static const struct CMUnitTest tests[] = {
-    SUBJECT_TEST(read_within_bounds),
-    SUBJECT_TEST(replaced_is_kept),
-    SUBJECT_TEST(renamed_is_kept),
-    SUBJECT_TEST(many_open),
+    SUBJECT_TEST(read_within_bounds), SUBJECT_TEST(replaced_is_kept), SUBJECT_TEST(renamed_is_kept),
+    SUBJECT_TEST(many_open),          SUBJECT_TEST(many_at_once),
 };
 
 const struct conformance conformance_reads = {"store: reads", tests, sizeof tests / sizeof *tests};

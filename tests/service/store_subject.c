@@ -209,20 +209,72 @@ enum outcome rename_as(struct subject *subject, const struct store_caller *calle
     return CERTAIN(subject->acts->rename(subject->store, caller, rename, out ? out : &unused, &store_why));
 }
 
+/* The first `size - 1` bytes of what is open; closes it. */
+static enum outcome read_and_close(struct subject *subject, struct store_read *read, uint64_t whole,
+                                   char *out, size_t size)
+{
+    size_t count = whole < size - 1 ? (size_t)whole : size - 1;
+    enum outcome outcome = CERTAIN(subject->acts->read_at(read, 0, out, count, &store_why));
+    out[count] = 0;
+    subject->acts->read_close(read);
+    return outcome;
+}
+
+static bool keep_found(void *context, const struct store_found *found)
+{
+    struct store_found *kept = context;
+    *kept = *found;
+    return true;
+}
+
+/* Opened by itself or as one of many, a version is the same. */
+static void compare_with_many(struct subject *subject, const struct store_wanted *wanted, enum outcome alone,
+                              const struct store_entry *entry, const char *bytes, size_t size)
+{
+    struct store_found found = {0};
+    const struct store_read_many many = {wanted, 1, keep_found, &found};
+    enum outcome outcome = CERTAIN(({
+        enum outcome all = subject->acts->read_open_many(subject->store, &many, &found.why);
+        if (all != OUTCOME_OK && found.outcome == OUTCOME_OK && found.read) {
+            subject->acts->read_close(found.read);
+            found.read = NULL;
+        }
+        all == OUTCOME_OK ? found.outcome : all;
+    }));
+    assert_int_equal(outcome, alone);
+    if (outcome != OUTCOME_OK) {
+        assert_true(found.why.text[0] != '\0');
+        return;
+    }
+    assert_string_equal(found.entry.name, entry->name);
+    assert_string_equal(found.entry.owner, entry->owner);
+    assert_true(id_equal(&found.entry.version, &entry->version));
+    assert_int_equal(found.entry.size, entry->size);
+    assert_int_equal(found.entry.mtime, entry->mtime);
+    assert_int_equal(found.entry.arrival, entry->arrival);
+    assert_memory_equal(&found.entry.digest, &entry->digest, sizeof entry->digest);
+    char *back = malloc(size);
+    assert_non_null(back);
+    assert_ok(read_and_close(subject, found.read, found.entry.size, back, size));
+    assert_string_equal(back, bytes);
+    free(back);
+}
+
 enum outcome content(struct subject *subject, const char *name, const struct id *version, char *out,
                      size_t size)
 {
-    struct id none = {0};
+    struct store_wanted wanted = {.name = name};
     struct store_read *read = NULL;
-    struct store_entry entry;
+    struct store_entry entry = {0};
+    if (version)
+        wanted.version = *version;
     enum outcome outcome = CERTAIN(
-        subject->acts->read_open(subject->store, name, version ? version : &none, &read, &entry, &store_why));
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    size_t count = entry.size < size - 1 ? (size_t)entry.size : size - 1;
-    outcome = CERTAIN(subject->acts->read_at(read, 0, out, count, &store_why));
-    out[count] = 0;
-    subject->acts->read_close(read);
+        subject->acts->read_open(subject->store, name, &wanted.version, &read, &entry, &store_why));
+    bool opened = outcome == OUTCOME_OK;
+    if (opened)
+        outcome = read_and_close(subject, read, entry.size, out, size);
+    if (opened == (outcome == OUTCOME_OK))
+        compare_with_many(subject, &wanted, outcome, &entry, out, size);
     return outcome;
 }
 

@@ -110,6 +110,39 @@ static enum outcome faulty_read_open(struct store *store, const char *name, cons
     return outcome;
 }
 
+/* The inner store's reads become ours. */
+struct faulty_take {
+    struct faulty *faulty;
+    const struct store_read_many *many;
+};
+
+static bool faulty_take(void *context, const struct store_found *found)
+{
+    struct faulty_take *take = context;
+    if (found->outcome != OUTCOME_OK)
+        return take->many->take(take->many->context, found);
+    struct store_read *read = malloc(sizeof *read);
+    if (!read)
+        return false;
+    *read = (struct store_read){take->faulty, found->read};
+    struct store_found ours = *found;
+    ours.read = read;
+    if (take->many->take(take->many->context, &ours))
+        return true;
+    free(read);
+    return false;
+}
+
+static enum outcome faulty_read_open_many(struct store *store, const struct store_read_many *many,
+                                          struct failure *why)
+{
+    struct faulty_take take = {faulty_of(store), many};
+    struct store_read_many ours = *many;
+    ours.take = faulty_take;
+    ours.context = &take;
+    return FAULTY(store, read_open_many, &ours);
+}
+
 static enum outcome faulty_read_at(struct store_read *read, uint64_t offset, void *bytes, size_t count,
                                    struct failure *why)
 {
@@ -258,8 +291,8 @@ static enum outcome faulty_pending_done(struct store *store, const struct id *ma
     return FAULTY(store, pending_done, mailbox, token, acknowledged);
 }
 
-static enum outcome faulty_pending_done_many(struct store *store, const struct store_done *dones, size_t count,
-                                             struct failure *why)
+static enum outcome faulty_pending_done_many(struct store *store, const struct store_done *dones,
+                                             size_t count, struct failure *why)
 {
     return FAULTY(store, pending_done_many, dones, count);
 }
@@ -313,6 +346,7 @@ static const struct store_acts faulty_acts = {
     .remove = faulty_remove,
     .rename = faulty_rename,
     .read_open = faulty_read_open,
+    .read_open_many = faulty_read_open_many,
     .read_at = faulty_read_at,
     .read_close = faulty_read_close,
     .interest_add = faulty_interest_add,

@@ -144,6 +144,31 @@ struct store_page {
 /* One version, open for reading. Its bytes never change. */
 struct store_read;
 
+/* A version that is to be opened. */
+struct store_wanted {
+    const char *name;
+    struct id version; /* none: the newest */
+};
+
+/* What became of one. */
+struct store_found {
+    enum outcome outcome;
+    struct store_entry entry; /* OK */
+    struct store_read *read;  /* OK: whoever takes it closes it */
+    struct failure why;       /* not OK */
+};
+
+struct store_read_many {
+    const struct store_wanted *wanted;
+    size_t count;
+    /*
+     * Gets what became of each, in their order; it is gone afterwards. False: it
+     * is not taken, and what follows not wanted. It calls nothing of the store.
+     */
+    bool (*take)(void *context, const struct store_found *found);
+    void *context;
+};
+
 /* ---- interests ---- */
 
 enum store_event_kind { STORE_ARRIVED, STORE_EXPIRED, STORE_DROPPED };
@@ -377,6 +402,14 @@ struct store_acts {
      */
     enum outcome (*read_open)(struct store *store, const char *name, const struct id *version,
                               struct store_read **out, struct store_entry *entry, struct failure *why) must_check;
+    /*
+     * Several, each as read_open would answer for it. It may cost less than one
+     * by one, above all if they came together and are asked for in the order of
+     * their names. It may end before the last one, when too much is open, but not
+     * before the first. Not OK: what was taken is good all the same.
+     */
+    enum outcome (*read_open_many)(struct store *store, const struct store_read_many *many,
+                                   struct failure *why) must_check;
     /* Exactly `count` bytes, which must lie within the size; CORRUPT if they are not there. */
     enum outcome (*read_at)(struct store_read *read, uint64_t offset, void *bytes, size_t count,
                             struct failure *why) must_check;

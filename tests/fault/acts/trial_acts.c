@@ -137,6 +137,43 @@ static enum outcome run_read(struct trial *trial, struct failure *why)
     return outcome;
 }
 
+static void prepare_two(struct trial *trial)
+{
+    assert_ok(CERTAIN(put_two(trial, TRIAL_PART, TRIAL_LARGE, &store_why)));
+}
+
+static bool take_found(void *context, const struct store_found *found)
+{
+    struct store_found **next = context;
+    *(*next)++ = *found;
+    return true;
+}
+
+/* Both, from the one blob that they share. */
+static enum outcome run_read_many(struct trial *trial, struct failure *why)
+{
+    const struct store_wanted wanted[2] = {{.name = trial->name}, {.name = trial->other}};
+    struct store_found found[2] = {{.outcome = OUTCOME_ABSENT}, {.outcome = OUTCOME_ABSENT}}, *next = found;
+    const struct store_read_many many = {wanted, 2, take_found, &next};
+    uint8_t bytes[TRIAL_PART];
+    enum outcome outcome = ACT(trial, read_open_many, &many, why);
+    if (outcome == OUTCOME_OK)
+        assert_true(next == found + 2);
+    for (struct store_found *at = found; at < next; at++) {
+        enum outcome one = at->outcome;
+        if (one == OUTCOME_OK)
+            one = trial->subject->acts->read_at(at->read, 0, bytes, (size_t)at->entry.size, why);
+        else if (outcome == OUTCOME_OK)
+            *why = at->why;
+        if (one == OUTCOME_OK)
+            assert_memory_equal(bytes, trial->bytes, (size_t)at->entry.size);
+        if (at->outcome == OUTCOME_OK)
+            trial->subject->acts->read_close(at->read);
+        outcome = outcome == OUTCOME_OK ? one : outcome;
+    }
+    return outcome;
+}
+
 /* ---- uploads ---- */
 
 static enum outcome run_begin(struct trial *trial, struct failure *why)
@@ -459,6 +496,7 @@ const struct act acts[] = {
     {.name = "stat", .prepare = prepare_file, .run = run_stat},
     {.name = "list", .prepare = prepare_file, .run = run_list},
     {.name = "read", .prepare = prepare_file, .run = run_read},
+    {.name = "read many", .prepare = prepare_two, .run = run_read_many},
     {.name = "remove", .prepare = prepare_file, .run = run_remove, .look = look_removed},
     {.name = "rename", .prepare = prepare_file, .run = run_rename, .look = look_renamed},
     {.name = "interest in a name", .run = run_add, .look = look_waiting},

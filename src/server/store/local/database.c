@@ -173,6 +173,17 @@ static enum outcome database_do(struct database *db, const char *text, struct fa
     return query_run(&q, why);
 }
 
+enum outcome database_begin_reading(struct database *db, struct failure *why)
+{
+    database_end_reading(db); /* as in database_begin */
+    return database_do(db, "BEGIN", why);
+}
+
+void database_end_reading(struct database *db)
+{
+    database_rollback(db);
+}
+
 enum outcome database_begin(struct database *db, struct failure *why)
 {
     /* One that could not be undone when it should have been (no memory) must not stand in the way for ever. */

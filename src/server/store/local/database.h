@@ -52,6 +52,10 @@ void database_guard(struct database *db);
 bool database_log_is_long(const struct database *db);
 void database_begin_log_anew(struct database *db);
 
+/* From here to the end queries all see one moment. Of a connection that only reads; no query is open at the end. */
+must_check enum outcome database_begin_reading(struct database *db, struct failure *why);
+void database_end_reading(struct database *db);
+
 must_check enum outcome database_begin(struct database *db, struct failure *why);
 /* UNKNOWN if the disk failed under it, or memory ran out: it may be done or not. In every case there is no transaction after it. */
 must_check enum outcome database_commit(struct database *db, struct failure *why);

@@ -291,6 +291,7 @@ static const struct store_acts local_acts = {
     .remove = local_remove,
     .rename = local_rename,
     .read_open = local_read_open,
+    .read_open_many = local_read_open_many,
     .read_at = local_read_at,
     .read_close = local_read_close,
     .event_fd = local_event_fd,

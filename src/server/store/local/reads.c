@@ -10,12 +10,10 @@
 enum { KEEP_STEP_SECONDS = 6 };
 
 /* One version, in the table while it is open. */
-struct store_read {
+struct known {
+    struct store_read read; /* first; it owns the descriptor, or the bytes */
     struct local *local;
-    struct store_entry entry; /* fixed, as the next three */
-    int fd;                   /* -1: the bytes are here */
-    uint64_t place;           /* in that file */
-    uint8_t *bytes;
+    struct store_entry entry; /* fixed as well */
 
     /* under the table's lock */
     struct list bucket;
@@ -35,23 +33,21 @@ void reads_init(struct reads *reads, uint32_t limit)
         list_init(&reads->buckets[i]);
 }
 
-static struct store_read *read_free(struct store_read *read)
+static void known_free(struct known *known)
 {
-    if (!read)
-        return NULL;
-    if (read->fd >= 0)
-        close(read->fd);
-    free(read->bytes);
-    free(read);
-    return NULL;
+    if (known->read.fd >= 0)
+        close(known->read.fd);
+    read_let_go(&known->read);
+    free(known);
 }
 
-static void read_free_at(struct store_read **read)
+static void known_free_at(struct known **known)
 {
-    read_free(*read);
+    if (*known)
+        known_free(*known);
 }
 
-static void take_out(struct reads *reads, struct store_read *read)
+static void take_out(struct reads *reads, struct known *read)
 {
     list_remove(&read->bucket);
     list_remove(&read->idle);
@@ -61,9 +57,9 @@ static void take_out(struct reads *reads, struct store_read *read)
 void reads_fini(struct reads *reads)
 {
     list_each(at, &reads->idle) {
-        struct store_read *read = list_entry(at, struct store_read, idle);
+        struct known *read = list_entry(at, struct known, idle);
         take_out(reads, read);
-        read_free(read);
+        known_free(read);
     }
     pthread_mutex_destroy(&reads->mutex);
 }
@@ -75,10 +71,10 @@ static struct list *bucket_of(struct reads *reads, const struct id *version)
     return &reads->buckets[hash % READ_BUCKETS];
 }
 
-static struct store_read *find(struct reads *reads, const struct id *version)
+static struct known *find(struct reads *reads, const struct id *version)
 {
     list_each(at, bucket_of(reads, version)) {
-        struct store_read *read = list_entry(at, struct store_read, bucket);
+        struct known *read = list_entry(at, struct known, bucket);
         if (id_equal(&read->entry.version, version))
             return read;
     }
@@ -86,19 +82,19 @@ static struct store_read *find(struct reads *reads, const struct id *version)
 }
 
 /* Of those not in use, the one used longest ago, taken out, if the table is over its limit. */
-static struct store_read *take_surplus(struct reads *reads)
+static struct known *take_surplus(struct reads *reads)
 {
-    struct store_read *oldest = list_first(&reads->idle, struct store_read, idle);
+    struct known *oldest = list_first(&reads->idle, struct known, idle);
     if (reads->count <= reads->limit || !oldest)
         return NULL;
     take_out(reads, oldest);
     return oldest;
 }
 
-static struct store_read *take_known(struct reads *reads, const struct id *version)
+static struct known *take_known(struct reads *reads, const struct id *version)
 {
     scoped_lock(&reads->mutex);
-    struct store_read *read = find(reads, version);
+    struct known *read = find(reads, version);
     if (!read)
         return NULL;
     list_remove(&read->idle);
@@ -107,11 +103,11 @@ static struct store_read *take_known(struct reads *reads, const struct id *versi
 }
 
 /* `fresh` comes into the table, unless another thread was faster: then that one's is taken. */
-static struct store_read *take_fresh(struct reads *reads, struct store_read **fresh)
+static struct known *take_fresh(struct reads *reads, struct known **fresh)
 {
-    scoped(read_free_at) struct store_read *surplus = NULL;
+    scoped(known_free_at) struct known *surplus = NULL;
     scoped_lock(&reads->mutex);
-    struct store_read *read = find(reads, &(*fresh)->entry.version);
+    struct known *read = find(reads, &(*fresh)->entry.version);
     if (!read) {
         read = take_ptr(fresh);
         list_append(bucket_of(reads, &read->entry.version), &read->bucket);
@@ -123,24 +119,29 @@ static struct store_read *take_fresh(struct reads *reads, struct store_read **fr
     return read;
 }
 
+static void known_close(struct store_read *read)
+{
+    struct known *known = (struct known *)read;
+    struct reads *reads = &known->local->reads;
+    scoped(known_free_at) struct known *surplus = NULL;
+    scoped_lock(&reads->mutex);
+    if (--known->users > 0)
+        return;
+    list_append(&reads->idle, &known->idle);
+    surplus = take_surplus(reads);
+}
+
 void local_read_close(struct store_read *read)
 {
-    if (!read)
-        return;
-    struct reads *reads = &read->local->reads;
-    scoped(read_free_at) struct store_read *surplus = NULL;
-    scoped_lock(&reads->mutex);
-    if (--read->users > 0)
-        return;
-    list_append(&reads->idle, &read->idle);
-    surplus = take_surplus(reads);
+    if (read)
+        read->close(read);
 }
 
 bool reads_forget(struct reads *reads, const struct id *version)
 {
-    scoped(read_free_at) struct store_read *unused = NULL;
+    scoped(known_free_at) struct known *unused = NULL;
     scoped_lock(&reads->mutex);
-    struct store_read *read = find(reads, version);
+    struct known *read = find(reads, version);
     if (!read)
         return true;
     if (read->users > 0)
@@ -174,7 +175,7 @@ static enum outcome keep_run(struct local *local, struct database *db, void *arg
 }
 
 /* Not at each read. What is the newest has no row to move: that costs nothing. */
-static void keep_longer(struct local *local, struct store_read *read)
+static void keep_longer(struct local *local, struct known *read)
 {
     int64_t now = timeline_now(&local->time);
     int64_t step = keep_step(local);
@@ -190,6 +191,29 @@ static void keep_longer(struct local *local, struct store_read *read)
 
 /* ---- opening ---- */
 
+enum outcome read_hold(struct store_read *read, const void *bytes, size_t count, struct failure *why)
+{
+    uint64_t left = read->place <= count ? count - read->place : 0;
+    if (read->size > left)
+        return failure_set(why, OUTCOME_CORRUPT, "%s has %llu bytes, not %llu", read->name,
+                           (unsigned long long)left, (unsigned long long)read->size);
+    uint8_t *copy = malloc(read->size + 1);
+    if (!copy)
+        return failure_set(why, OUTCOME_NOMEM, "no memory to read a file");
+    if (read->size > 0)
+        memcpy(copy, (const uint8_t *)bytes + read->place, read->size);
+    read->place = 0;
+    read->bytes = copy;
+    return OUTCOME_OK;
+}
+
+void read_let_go(struct store_read *read)
+{
+    free((void *)(uintptr_t)read->bytes);
+    read->bytes = NULL;
+}
+
+/* The query's columns: place, blob, bytes. */
 static enum outcome open_content(struct local *local, struct query *q, struct store_read *read,
                                  struct failure *why)
 {
@@ -198,44 +222,37 @@ static enum outcome open_content(struct local *local, struct query *q, struct st
         struct id blob = column_id(q);
         enum outcome outcome = blob_open(&local->blobs, BLOB_WHOLE, &blob, false, &read->fd, why);
         return outcome == OUTCOME_ABSENT
-                   ? failure_set(why, OUTCOME_CORRUPT, "the content of %s is missing", read->entry.name)
+                   ? failure_set(why, OUTCOME_CORRUPT, "the content of %s is missing", read->name)
                    : outcome;
     }
     struct id none = column_id(q);
     (void)none;
     size_t count;
     const void *bytes = column_blob(q, &count);
-    uint64_t size = read->entry.size, left = read->place <= count ? count - read->place : 0;
-    if (size > left)
-        return failure_set(why, OUTCOME_CORRUPT, "%s has %llu bytes, not %llu", read->entry.name,
-                           (unsigned long long)left, (unsigned long long)size);
-    read->bytes = malloc(size + 1);
-    if (!read->bytes)
-        return failure_set(why, OUTCOME_NOMEM, "no memory to read a file");
-    if (size > 0)
-        memcpy(read->bytes, (const uint8_t *)bytes + read->place, size);
-    return OUTCOME_OK;
+    return read_hold(read, bytes, count, why);
 }
 
 /* From a row of entry or kept, with its content. ABSENT (not described) if the query has none. */
-static enum outcome open_row(struct local *local, struct query *q, struct store_read **out,
-                             struct failure *why)
+static enum outcome open_row(struct local *local, struct query *q, struct known **out, struct failure *why)
 {
     enum outcome outcome = query_row(q, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    scoped(read_free_at) struct store_read *fresh = calloc(1, sizeof *fresh);
+    scoped(known_free_at) struct known *fresh = calloc(1, sizeof *fresh);
     if (!fresh)
         return failure_set(why, OUTCOME_NOMEM, "no memory to read a file");
     fresh->local = local;
-    fresh->fd = -1;
     list_init(&fresh->bucket);
     list_init(&fresh->idle);
     entry_take(q, &fresh->entry);
+    fresh->read = (struct store_read){.close = known_close,
+                                      .name = fresh->entry.name,
+                                      .size = fresh->entry.size,
+                                      .fd = -1};
     fresh->refreshed = column_int(q) ? INT64_MIN / 2 : timeline_now(&local->time);
-    struct store_read *known = take_known(&local->reads, &fresh->entry.version);
+    struct known *known = take_known(&local->reads, &fresh->entry.version);
     if (!known) {
-        outcome = open_content(local, q, fresh, why);
+        outcome = open_content(local, q, &fresh->read, why);
         if (outcome != OUTCOME_OK)
             return outcome;
         known = take_fresh(&local->reads, &fresh);
@@ -249,7 +266,7 @@ static enum outcome open_row(struct local *local, struct query *q, struct store_
 #define READ_CONTENT       " JOIN (SELECT id, blob, bytes FROM content) AS held ON held.id = content"
 
 static enum outcome open_newest(struct local *local, struct database *db, const char *name,
-                                struct store_read **out, struct failure *why)
+                                struct known **out, struct failure *why)
 {
     scoped_query struct query q = query_on(db,
                                            READ_COLUMNS("0") " FROM entry" READ_CONTENT " WHERE name = ?");
@@ -258,7 +275,7 @@ static enum outcome open_newest(struct local *local, struct database *db, const 
 }
 
 static enum outcome open_version(struct local *local, struct database *db, const char *name,
-                                 const struct id *version, struct store_read **out, struct failure *why)
+                                 const struct id *version, struct known **out, struct failure *why)
 {
     enum outcome outcome;
     {
@@ -278,7 +295,7 @@ static enum outcome open_version(struct local *local, struct database *db, const
 }
 
 static enum outcome open_anew(struct local *local, const char *name, const struct id *version,
-                              struct store_read **out, struct failure *why)
+                              struct known **out, struct failure *why)
 {
     scoped_reader struct reader reader = {0};
     enum outcome outcome = readers_take(&local->readers, &reader, why);
@@ -302,27 +319,26 @@ enum outcome local_read_open(struct store *store, const char *name, const struct
                              struct store_read **out, struct store_entry *entry, struct failure *why)
 {
     struct local *local = local_of(store);
-    struct store_read *read = id_is_none(version) ? NULL : take_known(&local->reads, version);
-    if (read && strcmp(read->entry.name, name) != 0) {
-        local_read_close(read);
+    struct known *known = id_is_none(version) ? NULL : take_known(&local->reads, version);
+    if (known && strcmp(known->entry.name, name) != 0) {
+        known_close(&known->read);
         return failure_set(why, OUTCOME_STALE, "that version is not one of this file");
     }
-    enum outcome outcome = read ? OUTCOME_OK : open_anew(local, name, version, &read, why);
+    enum outcome outcome = known ? OUTCOME_OK : open_anew(local, name, version, &known, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    keep_longer(local, read);
-    *entry = read->entry;
-    *out = read;
+    keep_longer(local, known);
+    *entry = known->entry;
+    *out = &known->read;
     return OUTCOME_OK;
 }
 
 enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes, size_t count,
                            struct failure *why)
 {
-    uint64_t size = read->entry.size;
-    if (offset > size || count > size - offset)
+    if (offset > read->size || count > read->size - offset)
         return failure_set(why, OUTCOME_INVALID, "%zu bytes at %llu are not within %llu", count,
-                           (unsigned long long)offset, (unsigned long long)size);
+                           (unsigned long long)offset, (unsigned long long)read->size);
     if (read->fd < 0) {
         if (count > 0)
             memcpy(bytes, read->bytes + offset, count);
@@ -335,10 +351,10 @@ enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return failure_system(why, OUTCOME_UNAVAILABLE, errno, "read %s", read->entry.name);
+            return failure_system(why, OUTCOME_UNAVAILABLE, errno, "read %s", read->name);
         if (got == 0)
-            return failure_set(why, OUTCOME_CORRUPT, "%s ends at %llu, not at %llu", read->entry.name,
-                               (unsigned long long)(offset - read->place), (unsigned long long)size);
+            return failure_set(why, OUTCOME_CORRUPT, "%s ends at %llu, not at %llu", read->name,
+                               (unsigned long long)(offset - read->place), (unsigned long long)read->size);
         to += got;
         offset += (uint64_t)got;
         count -= (size_t)got;

@@ -23,6 +23,21 @@
 
 enum { READ_BUCKETS = 256 };
 
+/* What everything that is open for reading begins with, whoever opened it; fixed while it is open. */
+struct store_read {
+    void (*close)(struct store_read *read);
+    const char *name; /* for complaints */
+    uint64_t size;
+    uint64_t place; /* in the file */
+    int fd;         /* -1: the bytes are here */
+    const uint8_t *bytes;
+};
+
+/* Its bytes, from a row of content that holds them, at its place there: copied. CORRUPT, NOMEM. */
+must_check enum outcome read_hold(struct store_read *read, const void *bytes, size_t count,
+                                  struct failure *why);
+void read_let_go(struct store_read *read); /* of such bytes */
+
 struct reads {
     pthread_mutex_t mutex;
     struct list buckets[READ_BUCKETS];
@@ -49,3 +64,6 @@ enum outcome local_read_open(struct store *store, const char *name, const struct
 enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes, size_t count,
                            struct failure *why) must_check;
 void local_read_close(struct store_read *read);
+/* read_many.c */
+enum outcome local_read_open_many(struct store *store, const struct store_read_many *many,
+                                  struct failure *why) must_check;

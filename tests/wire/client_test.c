@@ -1,6 +1,7 @@
 /* Calls in flight, deadlines, and what a peer may do to them: rpc/client.h. */
 #include "place.h"
 #include "wire/client_calls.h"
+#include "wire/peer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -303,7 +304,7 @@ static void test_broken_wakes_all(void **state)
 
     (void)state;
     scripted_peer_start(&peer, read_eight_and_go, NULL);
-    struct rpc_client *client = calls_connected(&peer, 30000);
+    struct rpc_client *client = calls_connected(&peer, 30000 * slowness());
     int64_t began = calls_now_ms();
     for (int i = 0; i < 7; i++)
         waiting[i] = (struct waiting){.client = client, .pending = calls_begun(client, CALLS_ECHO, 1)};
@@ -314,7 +315,7 @@ static void test_broken_wakes_all(void **state)
         pthread_join(threads[i], NULL);
         assert_int_equal(waiting[i].outcome, OUTCOME_UNREACHABLE);
     }
-    assert_true(calls_now_ms() - began < 5000);
+    assert_true(calls_now_ms() - began < 5000 * slowness());
     assert_true(rpc_client_is_broken(client));
     assert_false(rpc_client_local(client, &local));
     assert_int_equal(calls_echo(client, 1, &word), RPC_CANTSEND);
@@ -348,7 +349,7 @@ static void test_junk_breaks_it(void **state)
         struct failure why;
         uint32_t word;
         scripted_peer_start(&peer, send_junk, (void *)(uintptr_t)junk[i]);
-        struct rpc_client *client = calls_connected(&peer, 30000);
+        struct rpc_client *client = calls_connected(&peer, 30000 * slowness());
         assert_int_equal(calls_echo(client, 1, &word), RPC_CANTRECV);
         assert_int_equal(rpc_client_outcome(client, RPC_CANTRECV, &why), OUTCOME_UNREACHABLE);
         assert_non_null(strstr(why.text, "peer s"));

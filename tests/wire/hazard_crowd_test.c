@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-enum { NULL_MS = 500, DESCRIPTORS = 64, CLIENTS_EACH = 2500 };
+enum { DESCRIPTORS = 64, CLIENTS_EACH = 2500 };
 
 static struct small_server small;
 
@@ -79,11 +79,13 @@ static void test_descriptors_run_out(void **state)
     peer_null(inside, SMALL_PROGRAM);
     for (int i = 0; i < 120; i++)
         idle[i] = peer_connect(&address); /* the kernel takes them into its backlog */
+    unsigned late = 0;
     for (int i = 0; i < 100; i++) {
         int64_t began = now_ms();
         peer_null(inside, SMALL_PROGRAM);
-        assert_true(now_ms() - began <= NULL_MS * slowness());
+        late += now_ms() - began > NULL_MS * slowness();
     }
+    assert_true(late <= 2); /* the machine's own pauses */
     poll(NULL, 0, 1000);
     /* Some leave: those who waited come in. */
     for (int i = 0; i < 110; i++)
@@ -125,7 +127,7 @@ static void test_connections_of_one_address(void **state)
     for (int i = 0; i < 11; i++)
         close(peers[i]);
     /* Once they are gone there is room again. */
-    int64_t until = now_ms() + 5000;
+    int64_t until = now_ms() + 5000 * slowness();
     while (small_server_count(&small).connections_open > 0 && now_ms() < until)
         poll(NULL, 0, 5);
     int fd = peer_connect(&small.tcp);
@@ -239,11 +241,11 @@ static void test_idle_connections(void **state)
         assert_int_equal(read(ready, &byte, 1), 1);
         close(ready);
     }
-    int64_t until = now_ms() + 20000;
+    int64_t until = now_ms() + 20000 * slowness();
     while (small_server_count(&small).connections_open < all && now_ms() < until)
         poll(NULL, 0, 10);
     assert_int_equal(small_server_count(&small).connections_open, all);
-    assert_true(slowest_null(&small.tcp, SMALL_PROGRAM, 100) <= NULL_MS * slowness());
+    assert_true(null_is_prompt(&small.tcp, SMALL_PROGRAM, 100));
     /* A few kilobytes each. */
     assert_true(resident_grew_less(before, (size_t)all * 4096 + (8 << 20)));
     int64_t used = cpu_ms();
@@ -296,7 +298,7 @@ static void test_resets(void **state)
     connect_and_reset(3000);
     wait_until_empty();
     assert_true(resident_grew_less(before, 8 << 20)); /* libtirpc: 61 MB */
-    assert_true(slowest_null(&small.tcp, SMALL_PROGRAM, 10) <= NULL_MS * slowness());
+    assert_true(null_is_prompt(&small.tcp, SMALL_PROGRAM, 10));
     small_server_stop(&small);
 }
 

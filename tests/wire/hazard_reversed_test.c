@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { REVERSED_PROGRAM = 0x40000777, MIB = 1 << 20, WINDOW = 4, NULL_MS = 500 };
+enum { REVERSED_PROGRAM = 0x40000777, MIB = 1 << 20, WINDOW = 4 };
 enum { UNANSWERED_MAX = 200 }; /* a client that has more than 256 calls waiting breaks the connection */
 
 static struct small_server small;
@@ -173,7 +173,7 @@ static void note_closed(void *context, uint64_t connection)
     __atomic_store_n(&closed_connection, connection, __ATOMIC_SEQ_CST);
 }
 
-static unsigned probe_ms = 60000;
+static unsigned probe_ms = 60000, idle_ms = 60000;
 
 static void start(void)
 {
@@ -186,7 +186,7 @@ static void start(void)
                                                 .name = "small",
                                                 .closed = note_closed};
     small.options.limits.probe_ms = probe_ms;
-    small.options.limits.idle_ms = 400;
+    small.options.limits.idle_ms = idle_ms;
     assert_int_equal(rpc_server_new(&small.options, &small.server, NULL), OUTCOME_OK);
     assert_int_equal(address_ip("127.0.0.1", 0, &any, NULL), OUTCOME_OK);
     assert_int_equal(rpc_server_listen(small.server, &any, &small.tcp, NULL), OUTCOME_OK);
@@ -275,7 +275,7 @@ static void test_outcomes(void **state)
     close(fd);
     wait_for(&answers, 5);
     assert_int_equal(answers.by_outcome[OUTCOME_UNREACHABLE], 1);
-    int64_t until = now_ms() + 5000;
+    int64_t until = now_ms() + 5000 * slowness();
     while (__atomic_load_n(&closed_connection, __ATOMIC_SEQ_CST) != connection && now_ms() < until)
         poll(NULL, 0, 1);
     assert_true(__atomic_load_n(&closed_connection, __ATOMIC_SEQ_CST) == connection);
@@ -306,13 +306,14 @@ static void test_no_reader(void **state)
         peer_send_record(fd, call, call_encode(&form, call, sizeof call));
     /* Its replies fill the socket; then its calls are queued, up to the bound. */
     enum outcome outcome;
-    for (int64_t until = now_ms() + 5000; (outcome = call_back(connection, 300, &answers)) == OUTCOME_OK;) {
+    for (int64_t until = now_ms() + 5000 * slowness();
+         (outcome = call_back(connection, 1000 * pace(), &answers)) == OUTCOME_OK;) {
         taken++;
         assert_true(now_ms() < until);
         poll(NULL, 0, 1);
     }
     assert_int_equal(outcome, OUTCOME_LIMIT);
-    assert_true(slowest_null(&small.tcp, SMALL_PROGRAM, 20) <= NULL_MS * slowness());
+    assert_true(null_is_prompt(&small.tcp, SMALL_PROGRAM, 20));
     wait_for(&answers, taken);
     assert_int_equal(answers.by_outcome[OUTCOME_TIMEOUT], taken);
     close(fd);
@@ -323,14 +324,15 @@ static void test_no_reader(void **state)
 static void test_probe(void **state)
 {
     (void)state;
-    probe_ms = 200;
+    probe_ms = 500 * pace();
+    idle_ms = 1000 * pace();
     start();
     int living = peer_connect(&small.tcp), dead = peer_connect(&small.tcp),
         detached = peer_connect(&small.tcp);
     attach(living);
     uint64_t gone = attach(dead);
     rpc_server_detach(small.server, attach(detached));
-    int64_t until = now_ms() + 1500;
+    int64_t until = now_ms() + 2500 * pace();
     while (now_ms() < until) {
         uint32_t xid = take_call(living, 0);
         REPLY(living, xid, 1, 0, 0, 0, 0);
@@ -342,7 +344,7 @@ static void test_probe(void **state)
     close(dead);
     close(detached);
     small_server_stop(&small);
-    probe_ms = 60000;
+    probe_ms = idle_ms = 60000;
 }
 
 /* The server stops: whoever waits for a reply hears so. */

@@ -22,6 +22,13 @@ unsigned slowness(void)
     return factor && atoi(factor) > 0 ? (unsigned)atoi(factor) : 1;
 }
 
+unsigned pace(void)
+{
+    enum { MOST = 5 };
+
+    return slowness() < MOST ? slowness() : MOST;
+}
+
 bool is_heavy(void)
 {
     return getenv("FILESHARE_HEAVY");
@@ -199,6 +206,14 @@ int64_t slowest_null(const struct address *address, uint32_t program, unsigned t
             slowest = took;
     }
     return slowest;
+}
+
+bool null_is_prompt(const struct address *address, uint32_t program, unsigned times)
+{
+    for (unsigned tries = 0; tries < 3; tries++)
+        if (slowest_null(address, program, times) <= NULL_MS * slowness())
+            return true;
+    return false;
 }
 
 int64_t slowest_null_until(const struct address *address, uint32_t program, int64_t until)

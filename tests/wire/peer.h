@@ -15,6 +15,11 @@ enum { CALL_MAX = 1024, SILENT = -1, REPLY_HEADER = 24 };
 
 /* Bounds of time and of deadlines are this many times longer with sanitizers. */
 unsigned slowness(void);
+/*
+ * Times that a server is set to and that a test must keep, and its pauses: as many times longer. Slowness as far as
+ * five: a test is to come to its end, too.
+ */
+unsigned pace(void);
 bool is_heavy(void);
 int64_t now_ms(void);
 
@@ -49,7 +54,13 @@ size_t peer_call(int fd, const struct call_form *form, uint32_t *words, size_t m
 void peer_null(int fd, uint32_t program);
 /* How long it takes to connect and have NULL answered, the slowest of `times`, in ms. */
 int64_t slowest_null(const struct address *address, uint32_t program, unsigned times);
-/* The same until `until` (of now_ms) with a pause between. */
+/*
+ * Whether it is prompt: within NULL_MS times slowness, which is ten times what the engine promises. A machine that
+ * others share pauses now and then, a server that is held up stays so: once of three times is enough.
+ */
+enum { NULL_MS = 500 };
+bool null_is_prompt(const struct address *address, uint32_t program, unsigned times);
+/* As slowest_null, until `until` (of now_ms) with a pause between. */
 int64_t slowest_null_until(const struct address *address, uint32_t program, int64_t until);
 
 /* Resident bytes of this process; CPU it has used, in ms. */

@@ -74,7 +74,7 @@ void rpcbind_world_start(void)
         execlp("rpcbind", "rpcbind", "-w", "-f", (char *)NULL);
         _exit(127);
     }
-    int64_t until = now_ms() + 10000;
+    int64_t until = now_ms() + 10000 * slowness();
     while (!rpcbind_answers()) {
         assert_true(now_ms() < until);
         usleep(10000);

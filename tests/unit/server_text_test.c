@@ -51,27 +51,12 @@ static void test_forms(void **state)
 static void test_nonsense(void **state)
 {
     (void)state;
-    const char *texts[] = {"",
-                           ":1",
-                           "host:",
-                           "host:0",
-                           "host:65536",
-                           "host:1x",
-                           "host:-1",
-                           "[::1",
-                           "[::1]x",
-                           "[::1]:",
-                           "[::1]:0",
-                           "[]:1",
-                           "unix:",
+    const char *texts[] = {"", ":1", "host:", "host:0", "host:65536", "host:1x", "host:-1", "[::1", "[::1]x",
+                           "[::1]:", "[::1]:0", "[]:1", "unix:",
                            /* 108 bytes of path: one more than there may be */
-                           "unix:/0123456789012345678901234567890123456789012345678901234567890123456789"
-                           "0123456789012345678901234567890123456",
-                           "host: 1",
-                           "host:1 ",
-                           "[::1]1",
-                           "host:+12",
-                           "host:0x10",
+                           ("unix:/0123456789012345678901234567890123456789012345678901234567890123456789"
+                            "0123456789012345678901234567890123456"),
+                           "host: 1", "host:1 ", "[::1]1", "host:+12", "host:0x10",
                            "host:99999999999999999999"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         expect_invalid(texts[i]);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -97,6 +98,29 @@ void by_hand_data(struct fileshare *session, const struct id *upload, void *byte
                                             fs_upload_data_res, &res);
     must_answer(session, &call);
     assert_int_equal(res.held, count);
+    session_call_end(&call);
+}
+
+void by_hand_put_many(struct fileshare *session, const char *folder, unsigned count, void *bytes, size_t size)
+{
+    fs_upload_args files[BY_HAND_MANY];
+    char names[BY_HAND_MANY][64];
+    fs_upload_many_args args = {.files = {.files_len = count, .files_val = files}};
+    fs_upload_many_res res = {0};
+    assert_true(count <= BY_HAND_MANY);
+    for (unsigned i = 0; i < count; i++) {
+        const struct id op = id_random();
+        snprintf(names[i], sizeof names[i], "%s/%u", folder, i);
+        files[i] = (fs_upload_args){.op = translate_id(&op),
+                                    .name = translate_name(names[i]),
+                                    .content = {.fs_data_len = (u_int)size, .fs_data_val = bytes}};
+    }
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_MANY, fs_upload_many_args, &args,
+                                            fs_upload_many_res, &res);
+    must_answer(session, &call);
+    assert_int_equal(res.fs_upload_many_res_u.many.files.files_len, count);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(res.fs_upload_many_res_u.many.files.files_val[i].status, FS_OK);
     session_call_end(&call);
 }
 

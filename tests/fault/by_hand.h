@@ -22,4 +22,8 @@ size_t by_hand_events(struct fileshare *session, const struct id *mailbox, uint6
 /* How much of it is held. */
 uint64_t by_hand_open(struct fileshare *session, const struct id *upload, const char *name);
 void by_hand_data(struct fileshare *session, const struct id *upload, void *bytes, size_t count);
+/* FOLDER/0, FOLDER/1... in one call, all of these bytes. At most BY_HAND_MANY. */
+enum { BY_HAND_MANY = 8 };
+void by_hand_put_many(struct fileshare *session, const char *folder, unsigned count, void *bytes,
+                      size_t size);
 void by_hand_abort(struct fileshare *session, const struct id *upload);

@@ -292,16 +292,17 @@ static void test_taken_away(void **state)
     }
 }
 
-/* Between the act before it and its own answer the disk lies of the log: is what it was told missed? */
-static bool is_missed(size_t act)
+/* Between the act before it and its own answer the disk lies: is what it was told missed? */
+static bool is_missed(size_t act, const char *lie)
 {
     struct judge judge = {.silent = true};
     cut_begin(&judge.cut, &stage.trace.recording);
     cut_advance(&judge.cut, act > 0 ? stage.acts[act - 1].ops : 0);
-    judge.cut.lie = "store/fileshare.db-wal";
+    judge.cut.lie = lie;
     cut_advance(&judge.cut, stage.acts[act].ops);
     cut_make(&judge.cut, CUT_NONE, 0, stage.replay);
     expect_answer(&judge, stage.acts[act].question);
+    expect_sound(&judge, "store");
     cut_fini(&judge.cut);
     return judge.wrong > 0;
 }
@@ -309,10 +310,18 @@ static bool is_missed(size_t act)
 static void test_each_act_has_its_sync(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < stage.act_count; i++)
-        if (!stage.acts[i].reads && !is_missed(i))
-            fail_msg("nobody minds that procedure %u does not sync: %s", stage.acts[i].procedure,
-                     stage.acts[i].question);
+    static const char *const lies[] = {"store/fileshare.db-wal", "store/blobs/[0-9a-f]?/*",
+                                       "store/blobs/[0-9a-f]?"};
+    unsigned blobs = 0;
+    for (size_t i = 0; i < stage.act_count; i++) {
+        const struct act *act = &stage.acts[i];
+        for (size_t lie = 0; lie < (act->blob ? 3 : 1); lie++)
+            if (!act->reads && !is_missed(i, lies[lie]))
+                fail_msg("nobody minds that procedure %u does not sync %s: %s", act->procedure, lies[lie],
+                         act->question);
+        blobs += act->blob;
+    }
+    assert_int_equal(blobs, 1);
 }
 
 static int begin(void **state)

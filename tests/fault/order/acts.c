@@ -134,6 +134,19 @@ static void put_bundle(void)
     told(UPLOAD_MANY, "SELECT count(*) = 3 FROM entry WHERE name GLOB 'many/*'");
 }
 
+/* In one call, too large for the database together: their contents lie side by side in a blob. */
+static void put_beside(void)
+{
+    enum { FILES = 3, SIZE = 40000 };
+    uint8_t *bytes = pattern_bytes(SIZE, 9);
+    by_hand_put_many(stage.session, "beside", FILES, bytes, SIZE);
+    free(bytes);
+    told(UPLOAD_MANY,
+         "SELECT count(*) = 3 AND count(DISTINCT blob) = 1 AND count(DISTINCT place) = 3 FROM entry"
+         " JOIN content ON content.id = content WHERE name GLOB 'beside/*'");
+    stage.acts[stage.act_count - 1].blob = true;
+}
+
 static void do_files(void)
 {
     struct fileshare_error error = {0};
@@ -142,6 +155,7 @@ static void do_files(void)
     put("middle", 100000, UPLOAD, false);
     put("large", 2500000, COMMIT, false);
     put_bundle();
+    put_beside();
     put("small", 1001, UPLOAD, true);
     put("large", 2400000, COMMIT, true);
     assert_int_equal(fileshare_rename(stage.session, "middle", "moved", false, &entry, &error), FILESHARE_OK);

@@ -32,6 +32,7 @@ enum procedure {
 struct act {
     uint32_t procedure;
     bool reads; /* it told what was durable already */
+    bool blob;  /* what it told of stands in a blob, whose syncs are its own too */
     char question[256];
     size_t ops; /* done when it was told: order_test finds out */
 };

@@ -62,6 +62,9 @@ static enum outcome list_rows(struct query *q, const struct glob *glob, const ch
             return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
         struct store_entry *row = &rows[examined % 2];
         entry_take_name(q, row);
+        /* A bit that flipped in a name: pages might go in a circle, or leave names out. */
+        if (strcmp(row->name, before) <= 0)
+            return failure_set(why, OUTCOME_CORRUPT, "the database is damaged: names are out of order");
         if (strncmp(row->name, prefix, prefix_size) != 0)
             return OUTCOME_OK;
         page->more = page->count == list->limit || examined == STORE_SCAN_MAX;

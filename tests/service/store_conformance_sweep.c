@@ -323,6 +323,33 @@ static void what_was_dropped_is_kept(void **state)
     assert_int_equal(events(s, &box, 0, found, 4, &more), 0);
 }
 
+/*
+ * A removal keeps two answers, its own and that of the act that made the file: half the bound of them may be
+ * unanswered at once, of all that the caller does, and each counts once. Of more the oldest are taken for new ones.
+ */
+static void removals_unanswered_at_once(void **state)
+{
+    enum { BOUND = 20, MANY = BOUND / 2 + 1 };
+    struct subject *s = *state;
+    struct id ids[MANY], none = {0};
+    char name[16];
+    s->limits.answers_per_principal = BOUND;
+    subject_restart(s);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        assert_ok(put(s, &alice, name, "x", NULL));
+    }
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        ids[i] = id_random();
+        assert_ok(remove_name(s, &alice, &ids[i], name, &none));
+    }
+    for (int i = MANY - 1; i >= 0; i--) {
+        snprintf(name, sizeof name, "f%d", i);
+        assert_outcome(remove_name(s, &alice, &ids[i], name, &none), i > 0 ? OUTCOME_OK : OUTCOME_ABSENT);
+    }
+}
+
 static void old_answers_and_events_go(void **state)
 {
     struct subject *s = *state;
@@ -451,6 +478,7 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(kept_versions_go),
     SUBJECT_TEST(kept_bytes_are_bounded),
     SUBJECT_TEST(shared_content),
+    SUBJECT_TEST(removals_unanswered_at_once),
     SUBJECT_TEST(old_answers_and_events_go),
     SUBJECT_TEST(what_a_lost_client_left_goes),
     SUBJECT_TEST(counts),

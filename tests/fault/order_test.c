@@ -129,6 +129,18 @@ static bool is_settled(const struct cut *cut, unsigned node)
     return cut->images[node].pending_count == 0;
 }
 
+/* What became of other names in its folder, as of one that was removed, does not matter. */
+static bool is_name_settled(const struct cut *cut, unsigned slot)
+{
+    const struct image *folder = &cut->images[cut->recording->slots[slot].folder];
+    for (size_t i = 0; i < folder->pending_count; i++) {
+        const struct op *op = &cut->recording->ops[folder->pending[i]];
+        if (op->slot == slot || (op->kind == OP_MOVE && op->to == slot))
+            return false;
+    }
+    return true;
+}
+
 static bool is_blob(const struct recording *recording, unsigned slot)
 {
     char path[256];
@@ -163,8 +175,8 @@ static void check_commit(struct judge *judge, size_t from, size_t to)
         judge->named += named;
         if (named && !is_settled(&judge->cut, node))
             wrong(judge, "a commit names the blob %s, whose bytes are not synced", r->slots[slot].name);
-        if (named && !is_settled(&judge->cut, r->slots[slot].folder))
-            wrong(judge, "a commit names the blob %s, whose folder is not synced", r->slots[slot].name);
+        if (named && !is_name_settled(&judge->cut, (unsigned)slot))
+            wrong(judge, "a commit names the blob %s, whose name is not synced", r->slots[slot].name);
     }
 }
 

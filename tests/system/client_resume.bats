@@ -119,10 +119,15 @@ END
     ends 0 "$pid"
     expect 'a' fileshare-client ls
     # what is asked for while the server restarts is answered when it is back
-    begin ls -b <(echo ls; sleep 1; echo ls; echo 'stat a'; echo 'mv a b'; echo 'rm b')
+    mkfifo asks
+    begin ls -b asks
+    exec 5>asks
+    echo ls >&5
     until_true 10 says a ls.out
     stop_server KILL || true
-    sleep 2
+    printf '%s\n' ls 'stat a' 'mv a b' 'rm b' >&5
+    exec 5>&-
+    until_true 10 says 'trying again for 30s' ls.err
     serve --port 2345
     ends 0 "$pid"
     says 'trying again for 30s' ls.err

@@ -308,7 +308,7 @@ END
     nft add rule inet wall input tcp dport 1024-18002 ct state new drop
     serve --callback-connect 1
     begin waiter wait never
-    until_true \$((4 * \${FILESHARE_SLOWNESS:-1})) called_back waiter # the default is 5 seconds
+    until_true 4 called_back waiter # the default is 5 seconds
     grep -q reversed waiter.err
     kill "\$pid"
     ends 143 "\$pid"

@@ -48,9 +48,9 @@ end_world() {
     fi
 }
 
-# until_true SECONDS COMMAND...: polls until the command is true.
+# until_true SECONDS COMMAND...: polls until the command is true; longer where programs are slower.
 until_true() {
-    local deadline=$((SECONDS + $1))
+    local deadline=$((SECONDS + $1 * ${FILESHARE_SLOWNESS:-1}))
     shift
     until "$@"; do
         if [ "$SECONDS" -ge "$deadline" ]; then
@@ -60,6 +60,9 @@ until_true() {
         sleep 0.05
     done
 }
+
+# took_less SECONDS: since SECONDS was set to 0; more may be where programs are slower.
+took_less() { [ "$SECONDS" -lt $(($1 * ${FILESHARE_SLOWNESS:-1})) ]; }
 
 # freeze PID...: stops them, and returns when none of their threads runs any more; kill returns before that.
 freeze() {

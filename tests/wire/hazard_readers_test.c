@@ -182,11 +182,15 @@ static void test_slow_reader(void **state)
         ssize_t count = recv(slow, bytes, sizeof bytes, 0);
         assert_true(count > 0);
         got += (size_t)count;
-        poll(NULL, 0, 20);
+        poll(NULL, 0, 20 * (int)pace()); /* all in all for longer than the dead one may rest */
     }
     assert_int_equal(got, 4 * (size_t)(MIB + 32));
-    assert_true(peer_is_cut(dead));
+    /* To look whether it is cut is to read. */
+    for (int64_t until = now_ms() + 5000 * slowness();
+         small_server_count(&small).connections_cut == 0 && now_ms() < until;)
+        poll(NULL, 0, 1);
     assert_int_equal(small_server_count(&small).connections_cut, 1);
+    assert_true(peer_is_cut(dead));
     close(dead);
     close(slow);
     small_server_stop(&small);

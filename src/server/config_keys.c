@@ -117,7 +117,7 @@ static const struct config_key keys[] = {
      "source port of calls back, for firewalls; 0: any"},
     {"callback", "deliveries", CONFIG_NUMBER, MEMBER(sender.deliveries), 1, ANY, "4096", "NUMBER",
      "clients called back at once"},
-    {"callback", "callback-connections", CONFIG_NUMBER, MEMBER(sender.connections), 1, ANY, "1024", "NUMBER",
+    {"callback", "callback-connections", CONFIG_NUMBER, MEMBER(sender.connections), 1, ANY, "2048", "NUMBER",
      "connections for calls back kept open"},
     {"callback", "callback-connect", CONFIG_DURATION, MEMBER(connect_seconds), 1, 3600, "5", "DURATION",
      "how long a connection to a client may take"},

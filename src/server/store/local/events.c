@@ -116,42 +116,52 @@ enum outcome events_add(struct local *local, struct database *db, const struct e
     return note(local, db, event->arrival, 1, why);
 }
 
-/* They still stand; *count of them. */
-static enum outcome note_removed(struct local *local, struct database *db, int64_t mailbox, int64_t after,
-                                 int64_t up_to, uint64_t *count, struct failure *why)
+enum outcome events_note_removed(struct local *local, struct database *db, int64_t arrival,
+                                 struct failure *why)
 {
-    scoped_query struct query q = query_on(
-        db, "SELECT arrival FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
-    bind_int(&q, mailbox);
-    bind_int(&q, after);
-    bind_int(&q, up_to);
-    uint64_t found = 0;
-    enum outcome outcome = query_row(&q, why);
-    for (; outcome == OUTCOME_OK; found++) {
-        outcome = note(local, db, column_int(&q), -1, why);
-        if (outcome == OUTCOME_OK)
-            outcome = query_row(&q, why);
+    return note(local, db, arrival, -1, why);
+}
+
+enum outcome events_remove_noted(struct database *db, int64_t mailbox, int64_t after, int64_t up_to,
+                                 uint64_t count, struct failure *why)
+{
+    if (count == 0)
+        return OUTCOME_OK;
+    {
+        scoped_query struct query q = query_on(
+            db, "DELETE FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
+        bind_int(&q, mailbox);
+        bind_int(&q, after);
+        bind_int(&q, up_to);
+        enum outcome outcome = query_run(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
     }
-    *count = found;
-    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    scoped_query struct query q = query_on(db, "UPDATE mailbox SET events = events - ? WHERE id = ?");
+    bind_int(&q, (int64_t)count);
+    bind_int(&q, mailbox);
+    return query_run(&q, why);
 }
 
 enum outcome events_remove(struct local *local, struct database *db, int64_t mailbox, int64_t after,
                            int64_t up_to, uint64_t *gone, struct failure *why)
 {
-    enum outcome outcome = note_removed(local, db, mailbox, after, up_to, gone, why);
-    if (outcome != OUTCOME_OK || *gone == 0)
-        return outcome;
-    scoped_query struct query q = query_on(
-        db, "DELETE FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
-    bind_int(&q, mailbox);
-    bind_int(&q, after);
-    bind_int(&q, up_to);
-    outcome = query_run(&q, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    scoped_query struct query own = query_on(db, "UPDATE mailbox SET events = events - ? WHERE id = ?");
-    bind_int(&own, (int64_t)*gone);
-    bind_int(&own, mailbox);
-    return query_run(&own, why);
+    uint64_t count = 0;
+    {
+        scoped_query struct query q = query_on(
+            db, "SELECT arrival FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
+        bind_int(&q, mailbox);
+        bind_int(&q, after);
+        bind_int(&q, up_to);
+        enum outcome outcome = query_row(&q, why);
+        for (; outcome == OUTCOME_OK; count++) {
+            outcome = events_note_removed(local, db, column_int(&q), why);
+            if (outcome == OUTCOME_OK)
+                outcome = query_row(&q, why);
+        }
+        if (outcome != OUTCOME_ABSENT)
+            return outcome;
+    }
+    *gone = count;
+    return events_remove_noted(db, mailbox, after, up_to, count, why);
 }

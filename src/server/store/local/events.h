@@ -45,6 +45,12 @@ must_check enum outcome events_add(struct local *local, struct database *db, con
 must_check enum outcome events_remove(struct local *local, struct database *db, int64_t mailbox,
                                       int64_t after, int64_t up_to, uint64_t *gone, struct failure *why);
 
+/* The same in two steps, for who reads those events anyway: each is noted, then all of them go. */
+must_check enum outcome events_note_removed(struct local *local, struct database *db, int64_t arrival,
+                                            struct failure *why);
+must_check enum outcome events_remove_noted(struct database *db, int64_t mailbox, int64_t after,
+                                            int64_t up_to, uint64_t count, struct failure *why);
+
 /* The arrival is not pending any more: it goes at the end of the act if no event tells it. */
 must_check enum outcome events_told(struct local *local, struct database *db, int64_t arrival,
                                     struct failure *why);

@@ -127,19 +127,51 @@ static enum outcome told_before_dropped(struct database *db, int64_t row, uint64
     return query_run(&q, why);
 }
 
-enum outcome mailbox_acknowledge(struct local *local, struct database *db, const struct mailbox *mailbox,
-                                 uint64_t number, uint64_t *left, struct failure *why)
+/* The mailbox, and how many events it has up to `number`, which are noted as gone. ABSENT (described). */
+static enum outcome note_received(struct local *local, struct database *db, const struct id *secret,
+                                  int64_t number, struct mailbox *mailbox, uint64_t *count,
+                                  struct failure *why)
 {
+    scoped_query struct query q = query_on(
+        db, "SELECT mailbox.id, mailbox.events, mailbox.touched, event.arrival, event.number FROM mailbox"
+            " LEFT JOIN event ON event.mailbox = mailbox.id AND event.number <= ? WHERE secret = ?");
+    bind_int(&q, number);
+    bind_id(&q, secret);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_ABSENT)
+        return failure_set(why, outcome, "there is no such mailbox");
+    while (outcome == OUTCOME_OK) {
+        *mailbox = (struct mailbox){.row = column_int(&q)};
+        mailbox->events = (uint64_t)column_int(&q);
+        mailbox->touched = column_int(&q);
+        int64_t arrival = column_int(&q);
+        if (!column_is_null(&q)) {
+            outcome = events_note_removed(local, db, arrival, why);
+            ++*count;
+        }
+        if (outcome == OUTCOME_OK)
+            outcome = query_row(&q, why);
+    }
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+enum outcome mailbox_acknowledge(struct local *local, struct database *db, const struct id *secret,
+                                 uint64_t number, int64_t *row, uint64_t *left, struct failure *why)
+{
+    struct mailbox mailbox = {0};
     uint64_t gone = 0;
     int64_t up_to = number > INT64_MAX ? INT64_MAX : (int64_t)number;
-    enum outcome outcome = events_remove(local, db, mailbox->row, 0, up_to, &gone, why);
+    enum outcome outcome = note_received(local, db, secret, up_to, &mailbox, &gone, why);
+    if (outcome == OUTCOME_OK)
+        outcome = events_remove_noted(db, mailbox.row, 0, up_to, gone, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    *left = mailbox->events - gone;
+    *row = mailbox.row;
+    *left = mailbox.events - gone;
     if (*left > 0)
-        outcome = told_before_dropped(db, mailbox->row, number, why);
-    if (outcome == OUTCOME_OK && mailbox->touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
-        outcome = touch(local, db, mailbox->row, why);
+        outcome = told_before_dropped(db, mailbox.row, number, why);
+    if (outcome == OUTCOME_OK && mailbox.touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
+        outcome = touch(local, db, mailbox.row, why);
     return outcome;
 }
 
@@ -268,11 +300,9 @@ static enum outcome acknowledge_run(struct local *local, struct database *db, vo
                                     struct failure *why)
 {
     const struct acknowledging *acknowledging = argument;
-    struct mailbox mailbox;
+    int64_t row;
     uint64_t left;
-    enum outcome outcome = mailbox_find(db, acknowledging->secret, &mailbox, why);
-    return outcome == OUTCOME_OK ? mailbox_acknowledge(local, db, &mailbox, acknowledging->number, &left, why)
-                                 : outcome;
+    return mailbox_acknowledge(local, db, acknowledging->secret, acknowledging->number, &row, &left, why);
 }
 
 /* Whether events up to `since` are still here, or the mailbox was not touched for long. */

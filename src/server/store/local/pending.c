@@ -97,12 +97,9 @@ struct finishing {
 static enum outcome done_one(struct local *local, struct database *db, const struct store_done *done,
                              struct finished *out, struct failure *why)
 {
-    struct mailbox mailbox;
-    enum outcome outcome = mailbox_find(db, &done->mailbox, &mailbox, why);
-    if (outcome != OUTCOME_OK)
-        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-    out->row = mailbox.row;
-    return mailbox_acknowledge(local, db, &mailbox, done->acknowledged, &out->left, why);
+    enum outcome outcome = mailbox_acknowledge(local, db, &done->mailbox, done->acknowledged, &out->row,
+                                               &out->left, why);
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
 }
 
 static enum outcome done_run(struct local *local, struct database *db, void *argument, struct failure *why)

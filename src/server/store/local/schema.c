@@ -39,6 +39,8 @@
                                                         "interest WHEN old.state <> 0 BEGIN " INTEREST_OVER( \
                                                             "-", "old") " END;"
 #define CONTENT_WASTE "CREATE INDEX content_waste ON content (id) WHERE " CONTENT_WASTED ";"
+/* Not of `events`, which change all the time: an index that names them is work each time. */
+#define MAILBOX_IDLE  "CREATE INDEX mailbox_idle ON mailbox (touched) WHERE interests = 0 AND over = 0;"
 #define PRINCIPAL_UNUSED \
     "CREATE INDEX principal_unused ON principal (id) WHERE answers = 0 AND mailboxes = 0 AND interests = 0;"
 
@@ -175,9 +177,7 @@ const char schema_text[] =
     "  open_globs INTEGER NOT NULL DEFAULT 0,"
     "  over INTEGER NOT NULL DEFAULT 0,"
     "  events INTEGER NOT NULL DEFAULT 0"
-    ") STRICT;"
-    "CREATE INDEX mailbox_empty ON mailbox (touched) WHERE interests = 0 AND over = 0 AND events = 0;"
-    "CREATE TRIGGER mailbox_made AFTER INSERT ON mailbox BEGIN"
+    ") STRICT;" MAILBOX_IDLE "CREATE TRIGGER mailbox_made AFTER INSERT ON mailbox BEGIN"
     "  UPDATE store SET mailboxes = mailboxes + 1;"
     "  UPDATE principal SET mailboxes = mailboxes + 1 WHERE id = new.principal; END;"
     "CREATE TRIGGER mailbox_gone AFTER DELETE ON mailbox BEGIN"
@@ -269,7 +269,8 @@ static const char from_2[] = "ALTER TABLE content ADD COLUMN parts BLOB;"
                              "DROP TRIGGER entry_made;";
 
 /* Events are counted by the act that makes or removes them (events.h). */
-static const char from_3[] = "DROP TRIGGER event_made; DROP TRIGGER event_gone; DROP INDEX mailbox_ready;";
+static const char from_3[] = "DROP TRIGGER event_made; DROP TRIGGER event_gone;"
+                             "DROP INDEX mailbox_ready; DROP INDEX mailbox_empty;" MAILBOX_IDLE;
 
 const struct schema_step schema_steps[] = {{1, from_1}, {2, from_2}, {3, from_3}, {0, NULL}};
 

@@ -257,12 +257,12 @@ static enum outcome tidy_interests(struct local *local, struct database *db, boo
                 local->limits.interests, ROW_BATCH, left, &count, why);
 }
 
-static enum outcome next_mailbox(struct database *db, const char *text, int64_t before, int64_t routed_before,
-                                 int64_t *row, struct failure *why)
+/* That of the oldest event, if it was stored before `before`. */
+static enum outcome next_aged(struct database *db, int64_t before, int64_t *row, struct failure *why)
 {
-    scoped_query struct query q = query_on(db, text);
+    scoped_query struct query q = query_on(
+        db, "SELECT mailbox FROM event WHERE stored < ? ORDER BY stored LIMIT 1");
     bind_int(&q, before);
-    bind_int(&q, routed_before);
     enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_OK)
         *row = column_int(&q);
@@ -273,22 +273,27 @@ static enum outcome next_mailbox(struct database *db, const char *text, int64_t 
 static enum outcome tidy_mailboxes(struct local *local, struct database *db, struct tidying *tidying,
                                    struct failure *why)
 {
-    int64_t now = timeline_now(&local->time) - MAILBOX_TOUCH_EVERY, row = 0;
-    for (unsigned n = 0; n < MAILBOX_BATCH; n++) {
-        enum outcome outcome = next_mailbox(
-            db,
-            "SELECT id FROM mailbox WHERE interests = 0 AND over = 0 AND events = 0 AND touched < ?"
-            " AND (route IS NULL OR touched < ?) ORDER BY touched LIMIT 1",
-            now - A_DAY, now - timeline_seconds(local->limits.event_seconds), &row, why);
-        if (outcome != OUTCOME_OK)
-            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-        outcome = mailbox_end(local, db, row, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        tidying->out->mailboxes++;
+    int64_t now = timeline_now(&local->time) - MAILBOX_TOUCH_EVERY, rows[MAILBOX_BATCH];
+    size_t count = 0;
+    enum outcome outcome;
+    {
+        scoped_query struct query q = query_on(
+            db, "SELECT id FROM mailbox WHERE interests = 0 AND over = 0 AND events = 0 AND touched < ?"
+                " AND (route IS NULL OR touched < ?) ORDER BY touched LIMIT ?");
+        bind_int(&q, now - A_DAY);
+        bind_int(&q, now - timeline_seconds(local->limits.event_seconds));
+        bind_int(&q, MAILBOX_BATCH);
+        while ((outcome = query_row(&q, why)) == OUTCOME_OK && count < MAILBOX_BATCH)
+            rows[count++] = column_int(&q);
     }
-    tidying->left = true;
-    return OUTCOME_OK;
+    tidying->left |= count == MAILBOX_BATCH;
+    if (outcome == OUTCOME_ABSENT)
+        outcome = OUTCOME_OK;
+    for (size_t i = 0; i < count && outcome == OUTCOME_OK; i++) {
+        outcome = mailbox_end(local, db, rows[i], why);
+        tidying->out->mailboxes += outcome == OUTCOME_OK;
+    }
+    return outcome;
 }
 
 /* What stands for events that were dropped goes when it has waited as long and no interest of the mailbox is left. */
@@ -327,8 +332,7 @@ static enum outcome tidy_events(struct local *local, struct database *db, struct
     int64_t before = timeline_now(&local->time) - timeline_seconds(local->limits.event_seconds), row = 0;
     enum outcome outcome = tidy_markers(local, db, before, tidying, why);
     for (unsigned n = 0; n < MAILBOX_BATCH && outcome == OUTCOME_OK; n++) {
-        outcome = next_mailbox(db, "SELECT mailbox FROM event WHERE stored < ? AND ? ORDER BY stored LIMIT 1",
-                               before, 1, &row, why);
+        outcome = next_aged(db, before, &row, why);
         if (outcome == OUTCOME_OK)
             outcome = notices_age(local, db, row, before, ROW_BATCH, &tidying->out->events, why);
         tidying->left |= outcome == OUTCOME_OK && n + 1 == MAILBOX_BATCH;

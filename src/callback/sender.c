@@ -23,7 +23,7 @@ struct sender_limits sender_limits_default(void)
         .mailboxes = 16384,
         .deliveries = 4096,
         .delivery_bytes = 16 * 1024 * 1024,
-        .connections = 1024,
+        .connections = 2048,
         .connect_ms = 5000,
         .call_ms = 30000,
         .prove_wait_ms = 1000,

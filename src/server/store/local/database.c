@@ -24,6 +24,7 @@ struct database {
     sqlite3 *sql;
     bool committing; /* database_commit is at work */
     int log_pages;   /* after the last commit */
+    bool log_due;    /* since the last commit: some of it should go into the database */
     struct statement statements[STATEMENTS];
 };
 
@@ -138,17 +139,24 @@ static int refuse_stray_commit(void *argument)
 /* After each commit, with the pages that the log holds. */
 static int note_log(void *argument, sqlite3 *sql, const char *name, int pages)
 {
+    (void)sql, (void)name;
     struct database *db = argument;
     db->log_pages = pages;
-    if (pages >= LOG_DUE)
-        sqlite3_wal_checkpoint_v2(sql, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    return SQLITE_OK; /* what could not be done now is tried after the next commit */
+    db->log_due = pages >= LOG_DUE;
+    return SQLITE_OK;
 }
 
 void database_guard(struct database *db)
 {
     sqlite3_commit_hook(db->sql, refuse_stray_commit, db);
     sqlite3_wal_hook(db->sql, note_log, db);
+}
+
+void database_tend_log(struct database *db)
+{
+    if (db->log_due)
+        sqlite3_wal_checkpoint_v2(db->sql, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    db->log_due = false; /* what could not be done now is tried after the next commit */
 }
 
 bool database_log_is_long(const struct database *db)

@@ -42,13 +42,15 @@ void *database_close(struct database *db); /* NULL is fine; returns NULL */
 
 /* Several statements without results, outside of transactions, before database_guard. */
 must_check enum outcome database_execute(struct database *db, const char *text, struct failure *why);
-/* The writer's connection: from now on only database_commit commits, and each commit minds the length of the log. */
+/* The writer's connection: from now on only database_commit commits. */
 void database_guard(struct database *db);
 /*
- * Commits write what they can of the log into the database. It begins anew by
+ * After a commit, once those who wait for it were told: writes what can be of a log
+ * that has grown into the database, which syncs it. The log begins anew by
  * itself when no reader looks at it; under readers that overlap it would grow
  * without end. So when it is long: no reader at work, then database_begin_log_anew.
  */
+void database_tend_log(struct database *db);
 bool database_log_is_long(const struct database *db);
 void database_begin_log_anew(struct database *db);
 

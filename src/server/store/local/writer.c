@@ -165,6 +165,7 @@ static void *writer_main(void *argument)
         FAULT_POINT("writer-committed");
         noticed_tell(writer->local, outcome == OUTCOME_OK);
         writer_answer(writer, batch, outcome, &trouble);
+        database_tend_log(writer->db);
         waiters_tidy(&writer->local->waiters, writer->db);
         if (database_log_is_long(writer->db)) {
             readers_pause(writer->readers);

@@ -9,7 +9,7 @@
  * turn at so many Mbit/s, in a queue of so many KiB (default: what the link
  * carries in one round trip, at least 256) that drops what does not fit; one in
  * so many is lost at random; then they are on their way for half of the round
- * trip of so many ms. The congestion control is CONTROL at both ends (default: as
+ * trip of so many ms. Which are lost the seed says. The congestion control is CONTROL at both ends (default: as
  * it is), and no connection learns from an earlier one. Where it may, it runs before
  * all that is no link: one that waits for a core looks like a queue to TCP, which then
  * leaves its slow start too early.
@@ -286,6 +286,8 @@ int main(int count, char **words)
         }
     if (optind == count)
         errx(2, "which command?");
+    for (int i = 0; i < 64; i++) /* seeds that are near each other part */
+        dice(&link);
     link.queue = queue > 0 ? queue : link.rate * 2 * (double)link.delay;
     if (queue <= 0 && link.queue < 256 * 1024)
         link.queue = 256 * 1024;

@@ -31,7 +31,8 @@ enum {
     UNSENT_MAX = 64 << 10,
 };
 
-static const char *const options[] = {"--kept",       "3",  "--upload-idle",  "10", "--event-age", "60",
+/* Events must outlive a load's end after a cut (SOON_CUT_OFF_MS), and the audit after it. */
+static const char *const options[] = {"--kept",       "3",  "--upload-idle",  "10", "--event-age", "300",
                                       "--open-reads", "24", "--stop-seconds", "5",  NULL};
 
 volatile sig_atomic_t stage_interrupted;

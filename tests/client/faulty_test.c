@@ -9,6 +9,7 @@
 #include "server/procedures/service.h"
 
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <ftw.h>
@@ -254,6 +255,62 @@ static void no_room_in_doubt(void **state)
     free(bytes);
 }
 
+/* ---- one of many calls under way is answered "try again" ---- */
+
+static atomic_uint reads;
+
+static enum outcome read_all_but_one(struct store_read *read, uint64_t offset, void *to, size_t count,
+                                     struct failure *why)
+{
+    enum { THE_ONE = 700 };
+    if (atomic_fetch_add(&reads, 1) == THE_ONE)
+        return failure_set(why, OUTCOME_UNAVAILABLE, "not now");
+    return sound->read_at(read, offset, to, count, why);
+}
+
+static atomic_uint bundles;
+
+static enum outcome put_many_but_one(struct store *store, const struct store_caller *caller,
+                                     const struct store_put *all, size_t count,
+                                     struct store_put_answer *answers, struct failure *why)
+{
+    if (atomic_fetch_add(&bundles, 1) == 2)
+        return failure_set(why, OUTCOME_UNAVAILABLE, "not now");
+    return sound->put_many(store, caller, all, count, answers, why);
+}
+
+/* That call alone is made again: what the others under way bring is not brought twice. */
+static void one_call_again(void **state)
+{
+    (void)state;
+    const struct store_faulty_plan plan = {.every = 0};
+    struct stage stage;
+    struct fileshare_error error = {0};
+    stage_open(&stage, &plan);
+    sound = stage.store->acts;
+    struct store_acts acts = *sound;
+    acts.read_at = read_all_but_one;
+    acts.put_many = put_many_but_one;
+    stage.store->acts = &acts;
+    struct fileshare *session = daemon_session(&stage.daemon, stage.daemon.tcp, 60 * (unsigned)slowness());
+    struct crowd *crowd = crowd_new(stage.daemon.folder, "again", CROWD_MAX, 4000, 4001, 1);
+    atomic_store(&bundles, 0);
+    assert_int_equal(crowd_put(crowd, session, &error), FILESHARE_OK);
+    crowd_all(crowd, FILESHARE_OK);
+    unsigned whole = atomic_load(&bundles);
+    assert_in_range(whole, 6, 10);
+    atomic_store(&reads, 0);
+    assert_int_equal(crowd_get(crowd, session, stage.daemon.folder, &error), FILESHARE_OK);
+    crowd_all(crowd, FILESHARE_OK);
+    crowd_compare(crowd);
+    print_message("%u bundles, %u reads\n", whole, atomic_load(&reads));
+    assert_in_range(atomic_load(&reads), CROWD_MAX + 1, CROWD_MAX + 400);
+    crowd_free(crowd);
+    fileshare_close(session);
+    stage.store->acts = sound;
+    stage_close(&stage);
+}
+
 /* What becomes of the first COMMIT, and what refuses the client when it comes back. */
 static struct {
     enum { DONE_AND_SAID_UNKNOWN, DONE_AND_REPLY_LOST, AT_WORK_MEANWHILE, NEVER_BEGUN } first;
@@ -332,6 +389,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_done),
         cmocka_unit_test(perhaps_done),
+        cmocka_unit_test(one_call_again),
         cmocka_unit_test(no_room_in_doubt),
         cmocka_unit_test(no_room_in_doubt_of_large),
     };

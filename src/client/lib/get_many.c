@@ -4,19 +4,20 @@
  * Answers are taken in the order of the calls. A call that was answered in part,
  * since no more fits into a reply, asks for its rest; a file that fits into none
  * comes by itself, after those before it. After a lost connection all that is
- * not answered is asked for again.
+ * not answered is asked for again; after an answer that says "try again", what
+ * that call asked for.
  */
 #include "client/lib/get.h"
 
 #include "base/scoped.h"
 #include "client/lib/landing.h"
 #include "client/lib/names.h"
+#include "client/lib/pace.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    WINDOW = 4,
     ALONE_FROM = 512 << 10, /* bytes; what is said to be larger comes by itself */
     BYTES_FIRST = 64 << 10,
     BYTES_MOST = 1 << 20, /* of a reply */
@@ -33,7 +34,8 @@ struct wanted {
 struct request {
     struct wanted files[FS_MANY_MAX];
     size_t count;
-    size_t done; /* of these, told or handed over */
+    size_t done;  /* of these, told or handed over */
+    size_t bytes; /* of its answer, about */
     struct rpc_client *client;
     struct rpc_pending *pending;
 };
@@ -42,8 +44,10 @@ struct receiving {
     struct fileshare *session;
     const struct fileshare_get_many *many;
     struct landing landing;
-    struct request *requests[WINDOW]; /* `count` under way, oldest first; then spare ones, or NULL */
+    struct request *requests[PACE_MOST]; /* `count` under way, oldest first; then spare ones, or NULL */
     unsigned count;
+    struct pace pace;
+    unsigned generation;            /* the connection that its round trip is of */
     size_t bytes, guess;            /* of the next request, by what is known of its files */
     struct fileshare_get_file file; /* taken, and in no request yet */
     bool has_file, ended;
@@ -88,7 +92,7 @@ static void request_reset(struct request *request)
     request_forget(request);
     for (size_t i = 0; i < request->count; i++)
         free(request->files[i].trouble);
-    request->count = request->done = 0;
+    request->count = request->done = request->bytes = 0;
 }
 
 static void add_wanted(struct receiving *receiving, struct request *request)
@@ -134,6 +138,8 @@ static bool fill(struct receiving *receiving, struct request *request)
         if (request->count > 0 && (bytes > receiving->bytes || unknown > receiving->guess))
             break;
         add_wanted(receiving, request);
+        /* What is not known may fill a reply. */
+        request->bytes = unknown > 0 ? BYTES_MOST : bytes;
     }
     return request->count > 0;
 }
@@ -156,23 +162,29 @@ static enum outcome request_send(struct request *request, struct fileshare *sess
 
 static enum outcome send_requests(struct receiving *receiving, struct failure *why)
 {
-    enum outcome outcome = session_ready(receiving->session, why);
+    struct fileshare *session = receiving->session;
+    enum outcome outcome = session_ready(session, why);
+    if (outcome == OUTCOME_OK && receiving->generation != session->generation) {
+        receiving->generation = session->generation;
+        pace_on(&receiving->pace, rpc_client_round_trip(session->client));
+    }
     for (unsigned i = 0; i < receiving->count && outcome == OUTCOME_OK; i++)
         if (!receiving->requests[i]->pending)
-            outcome = request_send(receiving->requests[i], receiving->session, why);
+            outcome = request_send(receiving->requests[i], session, why);
     return outcome;
 }
 
 static enum outcome fill_window(struct receiving *receiving, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
-    while (receiving->count < WINDOW && outcome == OUTCOME_OK) {
+    while (pace_has_room(&receiving->pace) && outcome == OUTCOME_OK) {
         struct request **request = &receiving->requests[receiving->count];
         if (!*request && !(*request = calloc(1, sizeof **request)))
             return failure_set(why, OUTCOME_NOMEM, "no memory for a download");
         if (!fill(receiving, *request))
             break;
         receiving->count++;
+        pace_add(&receiving->pace, (*request)->bytes);
         receiving->bytes = 2 * receiving->bytes < BYTES_MOST ? 2 * receiving->bytes : BYTES_MOST;
         outcome = send_requests(receiving, why);
     }
@@ -184,9 +196,10 @@ static void rotate(struct receiving *receiving)
 {
     struct request *oldest = receiving->requests[0];
     landing_settle(&receiving->landing);
+    pace_end(&receiving->pace, oldest->bytes);
     request_reset(oldest);
-    memmove(receiving->requests, receiving->requests + 1, (WINDOW - 1) * sizeof(struct request *));
-    receiving->requests[WINDOW - 1] = oldest;
+    memmove(receiving->requests, receiving->requests + 1, (PACE_MOST - 1) * sizeof(struct request *));
+    receiving->requests[PACE_MOST - 1] = oldest;
     receiving->count--;
 }
 
@@ -258,6 +271,8 @@ static enum outcome take_reply(struct receiving *receiving, struct request *requ
     if (asked)
         outcome = rpc_client_await(request->client, request->pending, (xdrproc_t)xdr_fs_download_many_res,
                                    &res, why);
+    if (outcome == OUTCOME_OK && asked)
+        pace_heard(&receiving->pace, request->bytes, rpc_pending_took(request->pending));
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_download_many_res_u.failure.reason, "download", why);
     if (outcome == OUTCOME_OK)
@@ -367,8 +382,11 @@ static bool is_of_connection(enum outcome outcome)
 /* What was cut off: whether it goes on. */
 static bool go_on(struct receiving *receiving, enum outcome *outcome, struct failure *why)
 {
-    for (unsigned i = 0; i < receiving->count; i++)
-        request_forget(receiving->requests[i]);
+    if (!session_goes_on(receiving->session, *outcome)) {
+        for (unsigned i = 0; i < receiving->count; i++)
+            request_forget(receiving->requests[i]);
+        pace_narrow(&receiving->pace);
+    }
     if (stop_is_asked(&receiving->session->stop))
         *outcome = stop_check(&receiving->session->stop, why);
     if (*outcome == OUTCOME_STOPPED || *outcome == OUTCOME_NOMEM)
@@ -426,12 +444,13 @@ enum fileshare_status fileshare_get_many(struct fileshare *session, const struct
     receiving->bytes = BYTES_FIRST;
     receiving->guess = GUESS_FIRST;
     retry_init(&receiving->retry);
+    pace_init(&receiving->pace);
     enum outcome outcome = landing_init(&receiving->landing, many->folder, tell, receiving, &why);
     if (outcome == OUTCOME_OK) {
         outcome = get_many(receiving, &why);
         landing_fini(&receiving->landing);
     }
-    for (unsigned i = 0; i < WINDOW; i++) {
+    for (unsigned i = 0; i < PACE_MOST; i++) {
         if (receiving->requests[i])
             request_reset(receiving->requests[i]);
         free(receiving->requests[i]);

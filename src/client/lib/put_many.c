@@ -1,12 +1,14 @@
 /*
  * fileshare_put_many: bundles of small files, several on their way, read ahead.
  *
- * Bundles are answered in the order they were sent in. A file that is nothing for
+ * Answers are taken in the order of sending. A file that is nothing for
  * a bundle is uploaded by itself, when all before it are answered; one whose name
  * is on its way already waits for that. After a lost connection all that is not
- * answered is sent again, under the same op ids.
+ * answered is sent again, under the same op ids; a bundle whose answer says "try
+ * again" is sent again by itself.
  */
 #include "client/lib/bundle.h"
+#include "client/lib/pace.h"
 #include "client/lib/put.h"
 
 #include "base/scoped.h"
@@ -16,7 +18,6 @@
 #include <unistd.h>
 
 enum {
-    WINDOW = 4,
     NAME_SLOTS = 4096,
     WIRE_FIRST = 64 << 10, /* of the first bundle, so that the server has something to do early */
 };
@@ -24,8 +25,10 @@ enum {
 struct sending {
     struct fileshare *session;
     const struct fileshare_put_many *many;
-    struct bundle *bundles[WINDOW]; /* `count` under way, oldest first; then spare ones, or NULL */
+    struct bundle *bundles[PACE_MOST]; /* `count` under way, oldest first; then spare ones, or NULL */
     unsigned count;
+    struct pace pace;
+    unsigned generation;               /* the connection that its round trip is of */
     size_t wanted;                     /* bytes on the wire, of the next bundle */
     struct bundled *names[NAME_SLOTS]; /* what is under way, by name */
     struct fileshare_put_file file;    /* taken, and in no bundle yet */
@@ -103,10 +106,13 @@ static void end_oldest(struct sending *sending, enum outcome failed, const struc
         tell(sending, &oldest->files[i].file, outcome, &entry, unchanged, why ? why : &reason);
     }
     sending->moved += oldest->used;
+    if (!why && oldest->pending)
+        pace_heard(&sending->pace, oldest->wire, rpc_pending_took(oldest->pending));
+    pace_end(&sending->pace, oldest->wire);
     show_moved(sending, 0, UINT64_MAX);
     bundle_reset(oldest);
-    memmove(sending->bundles, sending->bundles + 1, (WINDOW - 1) * sizeof oldest);
-    sending->bundles[WINDOW - 1] = oldest;
+    memmove(sending->bundles, sending->bundles + 1, (PACE_MOST - 1) * sizeof oldest);
+    sending->bundles[PACE_MOST - 1] = oldest;
     sending->count--;
 }
 
@@ -145,23 +151,29 @@ static bool fill(struct sending *sending, struct bundle *bundle)
 
 static enum outcome send_bundles(struct sending *sending, struct failure *why)
 {
-    enum outcome outcome = session_ready(sending->session, why);
+    struct fileshare *session = sending->session;
+    enum outcome outcome = session_ready(session, why);
+    if (outcome == OUTCOME_OK && sending->generation != session->generation) {
+        sending->generation = session->generation;
+        pace_on(&sending->pace, rpc_client_round_trip(session->client));
+    }
     for (unsigned i = 0; i < sending->count && outcome == OUTCOME_OK; i++)
         if (!sending->bundles[i]->sent)
-            outcome = bundle_send(sending->bundles[i], sending->session, why);
+            outcome = bundle_send(sending->bundles[i], session, why);
     return outcome;
 }
 
 static enum outcome fill_window(struct sending *sending, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
-    while (sending->count < WINDOW && outcome == OUTCOME_OK) {
+    while (pace_has_room(&sending->pace) && outcome == OUTCOME_OK) {
         struct bundle **bundle = &sending->bundles[sending->count];
         if (!*bundle && !(*bundle = bundle_new()))
             return failure_set(why, OUTCOME_NOMEM, "no memory for an upload");
         if (!fill(sending, *bundle))
             break;
         sending->count++;
+        pace_add(&sending->pace, (*bundle)->wire);
         sending->wanted = 2 * sending->wanted < wire_most(sending) ? 2 * sending->wanted : wire_most(sending);
         outcome = send_bundles(sending, why);
     }
@@ -178,8 +190,10 @@ static enum outcome send_all(struct sending *sending, struct failure *why)
         if (outcome != OUTCOME_OK || sending->count == 0)
             return outcome;
         outcome = bundle_receive(sending->bundles[0], sending->session, sending->final, why);
-        if (outcome != OUTCOME_OK)
+        if (outcome != OUTCOME_OK) {
+            bundle_forget(sending->bundles[0]);
             return outcome;
+        }
         end_oldest(sending, OUTCOME_OK, NULL);
         retry_reset(&sending->retry);
         sending->final = false;
@@ -189,8 +203,11 @@ static enum outcome send_all(struct sending *sending, struct failure *why)
 /* What was cut off: whether it goes on. */
 static bool go_on(struct sending *sending, enum outcome *outcome, struct failure *why)
 {
-    for (unsigned i = 0; i < sending->count; i++)
-        bundle_forget(sending->bundles[i]);
+    if (!session_goes_on(sending->session, *outcome)) {
+        for (unsigned i = 0; i < sending->count; i++)
+            bundle_forget(sending->bundles[i]);
+        pace_narrow(&sending->pace);
+    }
     if (stop_is_asked(&sending->session->stop))
         *outcome = stop_check(&sending->session->stop, why);
     if (*outcome == OUTCOME_STOPPED || *outcome == OUTCOME_NOMEM)
@@ -259,8 +276,9 @@ enum fileshare_status fileshare_put_many(struct fileshare *session, const struct
     if (sending) {
         *sending = (struct sending){.session = session, .many = many, .wanted = WIRE_FIRST, .alone_fd = -1};
         retry_init(&sending->retry);
+        pace_init(&sending->pace);
         outcome = put_many(sending, &why);
-        for (unsigned i = 0; i < WINDOW; i++)
+        for (unsigned i = 0; i < PACE_MOST; i++)
             bundle_free(sending->bundles[i]);
         if (sending->alone_fd >= 0)
             close(sending->alone_fd);

@@ -101,6 +101,12 @@ bool retry_again(struct retry *retry, struct fileshare *session, enum outcome *o
 
 /* ---- calls ---- */
 
+bool session_goes_on(const struct fileshare *session, enum outcome outcome)
+{
+    return (outcome == OUTCOME_UNAVAILABLE || outcome == OUTCOME_UNKNOWN) && session->client &&
+           !rpc_client_is_broken(session->client);
+}
+
 void session_drop(struct fileshare *session)
 {
     session->client = rpc_client_close(session->client);

@@ -115,6 +115,12 @@ void retry_reset(struct retry *retry);
  */
 bool retry_again(struct retry *retry, struct fileshare *session, enum outcome *outcome, struct failure *why);
 
+/*
+ * Whether calls under way may stay so after this outcome of one of them: an answer
+ * that asks for a repeat, on a connection that is well.
+ */
+bool session_goes_on(const struct fileshare *session, enum outcome outcome);
+
 /* Tells of an incident, if anybody wants to hear of it. */
 void session_tell(const struct fileshare *session, const struct fileshare_incident *incident);
 

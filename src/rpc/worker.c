@@ -35,10 +35,14 @@ static struct page_caller page_caller_of(struct connection *connection)
 
 /*
  * record_reader's source. A read that came back short has emptied the socket: the
- * next one in this turn is spared.
+ * next one in this turn is spared. But where so much came that more of a large
+ * record is on its way, the next one finds it, most often; and as long as nobody
+ * waits for the socket its segments wake nobody. While a worker is on its way to
+ * what woke it, each segment wakes one more, in vain.
  */
 static ssize_t read_some(void *context, void *to, size_t count)
 {
+    enum { MORE_COMES = 32 * 1024 };
     struct connection *connection = context;
 
     if (connection->drained) {
@@ -47,7 +51,7 @@ static ssize_t read_some(void *context, void *to, size_t count)
     }
     ssize_t got = connection->stream.kind->read(&connection->stream, to, count);
     if (got > 0) {
-        connection->drained = (size_t)got < count;
+        connection->drained = (size_t)got < count && got < MORE_COMES;
         connection->turn_bytes += (size_t)got;
         atomic_fetch_add_explicit(&connection->moved, (uint64_t)got, memory_order_relaxed);
     }

@@ -16,7 +16,7 @@ load world
             fileshare-client put --replace come --as "come/$((n % 5))" >/dev/null
             if [ $((n % 3)) -eq 0 ]; then fileshare-client rm "come/$((n % 5))" >/dev/null; fi
             if [ $((n % 7)) -eq 0 ]; then fileshare-client mv --replace "come/$((n % 5))" "went/$((n % 4))" >/dev/null 2>&1 || true; fi
-            echo "$n" >rounds
+            echo "$n" >round && mv round rounds # never seen empty
         done
     }
     come_and_go &

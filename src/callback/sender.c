@@ -384,7 +384,7 @@ bool sender_doubt(struct sender *sender, const struct id *mailbox)
         way_doubt(sender, found);
         wake(sender);
     }
-    return found->route.connection != 0 && !(found->batch && found->batch->phase == BATCH_REVERSED);
+    return found->route.connection != 0;
 }
 
 bool sender_uses(struct sender *sender, uint64_t connection)

@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "base/scoped.h"
+#include "rpc/distance.h"
 #include "rpc/engine.h"
 
 #include <errno.h>
@@ -442,6 +443,12 @@ bool connection_is_quiet(struct connection *connection)
 {
     scoped_lock(&connection->mutex);
     return !connection->unsent_first && connection->in_service_records == 0 && !connection->in_turn;
+}
+
+bool connection_is_cut(struct connection *connection, unsigned milliseconds)
+{
+    scoped_lock(&connection->mutex);
+    return !connection->closed && distance_is_cut(connection->stream.fd, milliseconds);
 }
 
 bool connection_is_broken(struct connection *connection)

@@ -145,3 +145,5 @@ void connection_close(struct connection *connection);
 bool connection_is_broken(struct connection *connection);
 /* Nothing is owed and nothing is being served. */
 bool connection_is_quiet(struct connection *connection);
+/* What was sent is not even acknowledged, for so many milliseconds (rpc/distance.h). */
+bool connection_is_cut(struct connection *connection, unsigned milliseconds);

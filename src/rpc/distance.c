@@ -18,6 +18,15 @@ int64_t distance_of(int fd)
     return (int64_t)about.tcpi_min_rtt * 1000;
 }
 
+bool distance_is_cut(int fd, unsigned milliseconds)
+{
+    struct tcp_info about = {.tcpi_unacked = 0};
+    socklen_t size = sizeof about;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &size) == 0 && about.tcpi_unacked > 0 &&
+           about.tcpi_last_ack_recv >= milliseconds;
+}
+
 void distance_make_room(int fd, int bytes)
 {
     const int soon = 1;

@@ -1,6 +1,6 @@
 /*
- * distance: how far away the peer of a TCP connection is, and room for what is
- * on its way from there.
+ * distance: how far away the peer of a TCP connection is, whether its machine is
+ * still there, and room for what is on its way from there.
  *
  * The kernel widens a receive buffer by what was read within a round trip, less
  * what was there and not read yet. Over a long way a reader that is a little late
@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -19,6 +20,12 @@ enum {
 
 /* The shortest time that a byte took to the peer and its acknowledgement back; 0: not known, or no network. */
 int64_t distance_of(int fd);
+
+/*
+ * Bytes are out, and for so many milliseconds the peer's machine has acknowledged nothing: it is gone, or the
+ * way there. A machine that is there does so for a process that is busy or stopped. False: not so, or no network.
+ */
+bool distance_is_cut(int fd, unsigned milliseconds);
 
 /*
  * So many bytes may come at once, as far as the machine allows (half of tcp_rmem). Unlike with SO_RCVBUF

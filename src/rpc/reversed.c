@@ -251,22 +251,57 @@ static bool_t no_arguments(XDR *xdrs, ...)
     return TRUE;
 }
 
+struct probe {
+    struct connection *connection; /* a reference */
+    unsigned answer_ms;
+};
+
+static void probed(void *context, enum outcome outcome, XDR *reply);
+
+/* Whether a call is out that the peer may be busy with. */
+static bool is_called(struct connection *connection)
+{
+    scoped_lock(&connection->server->reversed.mutex);
+    list_each(at, &connection->reversed) {
+        if (list_entry(at, struct reversed_call, of_connection)->handler != probed)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * No answer came in time. While the peer's own calls are served the connection may not be read: then the answer
+ * has perhaps come, and is not seen. And a peer that was called is perhaps at work: its machine answers for it.
+ */
+static bool is_gone(const struct probe *probe)
+{
+    struct connection *connection = probe->connection;
+    return connection_is_quiet(connection) &&
+           (!is_called(connection) || connection_is_cut(connection, probe->answer_ms));
+}
+
 static void probed(void *context, enum outcome outcome, XDR *reply)
 {
-    struct connection *connection = context;
+    struct probe *probe = context;
 
     (void)reply;
-    /* While its own calls are served it may not be read: then its answer has perhaps come, and is not seen. */
-    if (outcome == OUTCOME_TIMEOUT && connection_is_quiet(connection))
-        connection_break(connection);
-    connection_unref(connection);
+    if (outcome == OUTCOME_TIMEOUT && is_gone(probe))
+        connection_break(probe->connection);
+    connection_unref(probe->connection);
+    free(probe);
 }
 
 void reversed_probe(struct connection *connection, unsigned answer_ms)
 {
-    if (send_call(connection, NULLPROC, no_arguments, NULL, answer_ms, probed, connection_ref(connection),
-                  NULL) != OUTCOME_OK)
+    struct probe *probe = malloc(sizeof *probe);
+
+    if (!probe)
+        return; /* the next one will do */
+    *probe = (struct probe){connection_ref(connection), answer_ms};
+    if (send_call(connection, NULLPROC, no_arguments, NULL, answer_ms, probed, probe, NULL) != OUTCOME_OK) {
         connection_unref(connection);
+        free(probe);
+    }
 }
 
 void rpc_server_probe(struct rpc_server *server, uint64_t id, unsigned answer_ms)

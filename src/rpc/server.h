@@ -107,7 +107,10 @@ void *rpc_server_free(struct rpc_server *server); /* stopped, or never started; 
 must_check enum outcome rpc_server_attach(struct rpc_server *server, uint64_t connection, uint32_t program,
                                           uint32_t version, struct failure *why);
 void rpc_server_detach(struct rpc_server *server, uint64_t connection);
-/* Calls NULL on it now; if that is not answered in time the connection is broken, and `closed` told. */
+/*
+ * Calls NULL on it now. If that is not answered in time the connection is broken, and `closed` told; while another
+ * call is out on it only if the peer's machine has not acknowledged what was sent either.
+ */
 void rpc_server_probe(struct rpc_server *server, uint64_t connection, unsigned answer_ms);
 
 /*

@@ -23,7 +23,7 @@ in_world() {
     "${as_root[@]}" env WORLD="$WORLD" unshare --net --mount --pid --fork --kill-child --mount-proc \
         bash -euo pipefail -c "source '$BATS_TEST_DIRNAME/world.bash'; begin_world; $script
 end_world" || status=$?
-    [ "$status" -eq 0 ] || tail -n 50 "$WORLD"/*.log || true
+    [ "$status" -eq 0 ] || tail -n 50 "$WORLD"/*.log "$WORLD"/*.err 2>/dev/null || true
     "${as_root[@]}" rm -rf "$WORLD"
     return "$status"
 }

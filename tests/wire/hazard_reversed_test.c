@@ -347,6 +347,32 @@ static void test_probe(void **state)
     probe_ms = idle_ms = 60000;
 }
 
+/* While a call is out its peer may be busy: that it does not answer NULL as well says nothing. Then it does. */
+static void test_probe_busy(void **state)
+{
+    struct answers answers = {.all = 0};
+
+    (void)state;
+    start();
+    int busy = peer_connect(&small.tcp);
+    uint64_t connection = attach(busy);
+    assert_int_equal(call_back(connection, 60000, &answers), OUTCOME_OK);
+    uint32_t xid = take_call(busy, SMALL_ECHO);
+    rpc_server_probe(small.server, connection, 200 * pace());
+    rpc_server_probe(small.server, connection, 300 * pace());
+    (void)take_call(busy, 0);
+    (void)take_call(busy, 0);
+    poll(NULL, 0, 1500 * (int)pace());
+    REPLY(busy, xid, 1, 0, 0, 0, 0, 5, 0x68656c6c, 0x6f000000);
+    wait_for(&answers, 1);
+    assert_int_equal(answers.by_outcome[OUTCOME_OK], 1);
+    rpc_server_probe(small.server, connection, 200 * pace());
+    (void)take_call(busy, 0);
+    assert_true(peer_is_cut(busy));
+    close(busy);
+    small_server_stop(&small);
+}
+
 /* The server stops: whoever waits for a reply hears so. */
 static void test_stop(void **state)
 {
@@ -369,7 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_while_writing), cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_no_reader),     cmocka_unit_test(test_probe),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_probe_busy),    cmocka_unit_test(test_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

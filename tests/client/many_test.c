@@ -307,7 +307,7 @@ static void test_cut_anywhere(void **state)
         must(crowd_put(crowd, through, &error), error);
         crowd_all(crowd, FILESHARE_OK);
         for (size_t n = 0; n < crowd->count; n += 50) {
-            char name[32];
+            char name[64];
             struct fileshare_entry entry;
             snprintf(name, sizeof name, "%s/%zu", prefix, n);
             must(fileshare_stat(session, name, &entry, &error), error);

@@ -378,7 +378,7 @@ static void test_events_of_who_is_away(void **state)
     fileshare_detach(session);
     expect_counter("store.events", 0); /* the board that says it is some seconds old */
     for (int i = 0; i < 3; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "away/%d", i);
         put_name(name, false, &entry);
     }
@@ -392,7 +392,7 @@ static void test_events_of_who_is_away(void **state)
     assert_int_equal(times_heard(&id, &last), 3);
     fileshare_detach(session);
     for (int i = 0; i < 3; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "away/%d", i);
         put_name(name, true, &entry);
     }

@@ -9,10 +9,11 @@
  * turn at so many Mbit/s, in a queue of so many KiB (default: what the link
  * carries in one round trip, at least 256) that drops what does not fit; one in
  * so many is lost at random; then they are on their way for half of the round
- * trip of so many ms. Which are lost the seed says. The congestion control is CONTROL at both ends (default: as
- * it is), and no connection learns from an earlier one. Where it may, it runs before
- * all that is no link: one that waits for a core looks like a queue to TCP, which then
- * leaves its slow start too early.
+ * trip of so many ms. Which are lost the seed says: of each way the first, the second,
+ * and so on, whatever goes the other way. The congestion control is CONTROL at both
+ * ends (default: as it is), and no connection learns from an earlier one. Where it may,
+ * it runs before all that is no link: one that waits for a core looks like a queue to
+ * TCP, which then leaves its slow start too early.
  *
  * With LINK_TELL in the environment it tells in the end what it carried, and how many
  * bytes were under way at once, on standard error.
@@ -53,6 +54,7 @@ struct packet {
 /* One way. */
 struct way {
     int from, to;
+    uint64_t dice;          /* of its own: what comes the other way changes nothing */
     struct packet *packets; /* a ring of SLOTS */
     unsigned first, count;
     int64_t free_at; /* when what was sent before is through */
@@ -65,7 +67,6 @@ struct link {
     double rate;   /* bytes a ns; 0: any */
     double loss;   /* of 1 */
     double queue;  /* bytes */
-    uint64_t dice;
     struct way there, back;
 };
 
@@ -154,12 +155,19 @@ static int device(const char *name, const char *address, const char *other, cons
 
 /* ---- packets ---- */
 
-static double dice(struct link *link)
+static double dice(struct way *way)
 {
-    link->dice ^= link->dice << 13;
-    link->dice ^= link->dice >> 7;
-    link->dice ^= link->dice << 17;
-    return (double)(link->dice >> 11) / (double)(UINT64_C(1) << 53);
+    way->dice ^= way->dice << 13;
+    way->dice ^= way->dice >> 7;
+    way->dice ^= way->dice << 17;
+    return (double)(way->dice >> 11) / (double)(UINT64_C(1) << 53);
+}
+
+static void seed(struct way *way, uint64_t seed)
+{
+    way->dice = UINT64_C(88172645463325252) ^ seed;
+    for (int i = 0; i < 64; i++) /* seeds that are near each other part */
+        dice(way);
 }
 
 static void take(struct link *link, struct way *way, int64_t at)
@@ -170,6 +178,9 @@ static void take(struct link *link, struct way *way, int64_t at)
         ssize_t got = read(way->from, packet->bytes, MTU);
         if (got <= 0)
             return;
+        if (packet->bytes[0] >> 4 !=
+            4) /* what the kernel says by itself to find IPv6 neighbours: no peer's */
+            continue;
         if (way->free_at < at)
             way->free_at = at;
         if (packet == &spare || (link->rate > 0 && (double)(way->free_at - at) * link->rate > link->queue)) {
@@ -178,7 +189,7 @@ static void take(struct link *link, struct way *way, int64_t at)
         }
         if (link->rate > 0)
             way->free_at += (int64_t)((double)got / link->rate);
-        if (dice(link) < link->loss) { /* it took its time on the wire all the same */
+        if (dice(way) < link->loss) { /* it took its time on the wire all the same */
             way->lost++;
             continue;
         }
@@ -257,19 +268,20 @@ static double number(const char *text, double most)
 /* "There" is from the near end to the far one. */
 static void tell(const struct link *link)
 {
-    fprintf(
-        stderr,
-        "link: %llu packets there, %llu back, %llu lost, %llu dropped; at most %zu bytes there, %zu back\n",
-        (unsigned long long)link->there.carried, (unsigned long long)link->back.carried,
-        (unsigned long long)(link->there.lost + link->back.lost),
-        (unsigned long long)(link->there.dropped + link->back.dropped), link->there.most_under_way,
-        link->back.most_under_way);
+    fprintf(stderr,
+            "link: %llu packets there, %llu back, %llu lost there, %llu back, %llu dropped;"
+            " at most %zu bytes there, %zu back\n",
+            (unsigned long long)link->there.carried, (unsigned long long)link->back.carried,
+            (unsigned long long)link->there.lost, (unsigned long long)link->back.lost,
+            (unsigned long long)(link->there.dropped + link->back.dropped), link->there.most_under_way,
+            link->back.most_under_way);
 }
 
 int main(int count, char **words)
 {
-    struct link link = {.dice = 88172645463325252u};
+    struct link link = {0};
     const char *control = NULL;
+    uint64_t losses = 0;
     double queue = 0;
     sigset_t ended;
     int option;
@@ -280,14 +292,14 @@ int main(int count, char **words)
         case 'r': link.rate = number(optarg, 100000) / 8e3; break;
         case 'l': link.loss = number(optarg, 100) / 100; break;
         case 'q': queue = number(optarg, 1 << 20) * 1024; break;
-        case 's': link.dice ^= (uint64_t)number(optarg, 1e9) << 20; break;
+        case 's': losses = (uint64_t)number(optarg, 1e9); break;
         case 'c': control = optarg; break;
         default: return 2;
         }
     if (optind == count)
         errx(2, "which command?");
-    for (int i = 0; i < 64; i++) /* seeds that are near each other part */
-        dice(&link);
+    seed(&link.there, losses << 20);
+    seed(&link.back, losses << 20 | 1);
     link.queue = queue > 0 ? queue : link.rate * 2 * (double)link.delay;
     if (queue <= 0 && link.queue < 256 * 1024)
         link.queue = 256 * 1024;

@@ -56,6 +56,16 @@ verdict() {
     [[ "$(verdict 'arrival to callback, one waiter, p99')" == *'| met | 2.50 (below 3)'* ]]
 }
 
+@test "where chance has much to say the geometric mean stands beside the ratio of medians" {
+    row link_20ms_1_put fileshare 2.0 1 '8 MiB: 12 times; geometric mean 2.5'
+    row link_20ms_1_put rsync 1.9 1 '8 MiB: 12 times; geometric mean 3.0'
+    row link_20ms_1_get fileshare 2.0
+    row link_20ms_1_get rsync 1.0
+    "$source_tree/bench/table" "$results"
+    [[ "$(verdict '20 ms, 1 % loss, large file up')" == *'| met | 0.95 x rsync (at least 0.9), 1.20 by geometric means |' ]]
+    [[ "$(verdict '20 ms, 1 % loss, large file down')" == *'**not met** | 0.50 x rsync (at least 0.9) |' ]]
+}
+
 @test "without rows there is no table" {
     run "$source_tree/bench/table" "$results"
     [ "$status" -eq 1 ]
@@ -103,4 +113,41 @@ END
     grep -P '^get1g\tloser\t-.*left out: the downloaded file differs' "$BATS_TEST_TMPDIR/rows"
     grep -P '^put1g\tfailer\t-.*left out: client exit 3: no room' "$BATS_TEST_TMPDIR/rows"
     grep -P '^put1g\tabsent\t-.*left out: its server did not start: no such program' "$BATS_TEST_TMPDIR/rows"
+}
+
+@test "rounds side by side are all counted, with links of their own" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    unshare --net "${FILESHARE_BUILD:?}/bench/peers_link" true || skip "no TUN devices here"
+    cat >"$BATS_TEST_TMPDIR/another" <<'END'
+peer another "fileshare by another name"
+another_SEED=client
+for verb in start put get getmany; do eval "another_$verb() { fileshare_$verb \"\$@\"; }"; done
+another_putmany() { fileshare_putmany "$@"; }
+END
+    peers --plugin "$BATS_TEST_TMPDIR/another" --peers another,fileshare --rows put1g,getsmall --no-counts --rounds 3 \
+        --at-once 2 --link '-d 4 -l 1' --raw "$BATS_TEST_TMPDIR/raw" >"$BATS_TEST_TMPDIR/rows"
+    cat "$BATS_TEST_TMPDIR/rows"
+    # In the order of rows and peers, whoever was first.
+    [ "$(awk -F'\t' 'NR > 1 {print $1, $2}' "$BATS_TEST_TMPDIR/rows" | paste -sd,)" = \
+        'put1g another,put1g fileshare,getsmall another,getsmall fileshare' ]
+    [ "$(grep -c '; 3 times.*; geometric mean 0' "$BATS_TEST_TMPDIR/rows")" = 4 ]
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/raw")" = 12 ]
+}
+
+# losses SEED: how many of 400 datagrams a link loses; what comes back for them is of another way
+losses() {
+    LINK_TELL=1 unshare --net bash -c 'ip link set lo up && ip address add 10.203.0.1/32 dev lo
+        "$0" -d 1 -l 20 -s '"$1"' -- bash -c "for i in {1..400}; do echo \$i >/dev/udp/10.203.0.1/9; done 2>/dev/null; sleep 0.1"' \
+        "$FILESHARE_BUILD/bench/peers_link" 2>&1 | sed -n 's/^link:.* lost there, \([0-9]*\) back.*/\1/p'
+}
+
+@test "a seed says what a link loses, whatever comes the other way" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    unshare --net "${FILESHARE_BUILD:?}/bench/peers_link" true || skip "no TUN devices here"
+    first=$(losses 1) second=$(losses 2)
+    echo "$first $second of 400"
+    [ "$first" -gt 40 ] && [ "$first" -lt 120 ]
+    [ "$(losses 1)" = "$first" ]
+    [ "$(losses 1)" = "$first" ]
+    [ "$first" != "$second" ]
 }

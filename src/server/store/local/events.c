@@ -122,17 +122,25 @@ enum outcome events_note_removed(struct local *local, struct database *db, int64
     return note(local, db, arrival, -1, why);
 }
 
+/* Those of a mailbox above `after`, up to `up_to`: `text` ends in EVENTS_BETWEEN. */
+#define EVENTS_BETWEEN " FROM event WHERE mailbox = ? AND number > ? AND number <= ?"
+static struct query query_between(struct database *db, const char *text, int64_t mailbox, int64_t after,
+                                  int64_t up_to)
+{
+    struct query q = query_on(db, text);
+    bind_int(&q, mailbox);
+    bind_int(&q, after);
+    bind_int(&q, up_to);
+    return q;
+}
+
 enum outcome events_remove_noted(struct database *db, int64_t mailbox, int64_t after, int64_t up_to,
                                  uint64_t count, struct failure *why)
 {
     if (count == 0)
         return OUTCOME_OK;
     {
-        scoped_query struct query q = query_on(
-            db, "DELETE FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
-        bind_int(&q, mailbox);
-        bind_int(&q, after);
-        bind_int(&q, up_to);
+        scoped_query struct query q = query_between(db, "DELETE" EVENTS_BETWEEN, mailbox, after, up_to);
         enum outcome outcome = query_run(&q, why);
         if (outcome != OUTCOME_OK)
             return outcome;
@@ -148,11 +156,8 @@ enum outcome events_remove(struct local *local, struct database *db, int64_t mai
 {
     uint64_t count = 0;
     {
-        scoped_query struct query q = query_on(
-            db, "SELECT arrival FROM event WHERE mailbox = ? AND number > ? AND number <= ?");
-        bind_int(&q, mailbox);
-        bind_int(&q, after);
-        bind_int(&q, up_to);
+        scoped_query struct query q = query_between(db, "SELECT arrival" EVENTS_BETWEEN, mailbox, after,
+                                                    up_to);
         enum outcome outcome = query_row(&q, why);
         for (; outcome == OUTCOME_OK; count++) {
             outcome = events_note_removed(local, db, column_int(&q), why);

@@ -274,7 +274,7 @@ static enum outcome register_it(struct local *local, struct database *db, const 
     adding->made.seconds_left = add->seconds;
     outcome = query_run(&q, why);
     if (outcome == OUTCOME_OK && prefix)
-        outcome = waiters_note_glob(&local->waiters, database_last_row(db), prefix, add->pattern, why);
+        outcome = crowds_note_glob(&local->waiters.crowds, database_last_row(db), prefix, add->pattern, why);
     return outcome;
 }
 

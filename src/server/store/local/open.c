@@ -193,7 +193,7 @@ static enum outcome database_ready(struct local *local, const char *folder, stru
     if (outcome == OUTCOME_OK)
         outcome = uploads_recover(local, db, why);
     if (outcome == OUTCOME_OK)
-        outcome = waiters_load(&local->waiters, db, why);
+        outcome = crowds_load(&local->waiters.crowds, db, why);
     if (outcome == OUTCOME_OK)
         outcome = pending_fill(local, db, why);
     return outcome;

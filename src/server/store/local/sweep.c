@@ -269,12 +269,32 @@ static enum outcome next_aged(struct database *db, int64_t before, int64_t *row,
     return outcome;
 }
 
+/* What a query names, collected before it is ended: its rows are not read while they go. */
+struct batch {
+    size_t count;
+    int64_t mailboxes[MAILBOX_BATCH], numbers[MAILBOX_BATCH];
+};
+
+/* At most MAILBOX_BATCH of them; with `numbered` each has a number, too. */
+static enum outcome batch_read(struct batch *batch, struct query *query, bool numbered, bool *left,
+                               struct failure *why)
+{
+    enum outcome outcome = OUTCOME_OK;
+    while (batch->count < MAILBOX_BATCH && (outcome = query_row(query, why)) == OUTCOME_OK) {
+        batch->mailboxes[batch->count] = column_int(query);
+        batch->numbers[batch->count] = numbered ? column_int(query) : 0;
+        batch->count++;
+    }
+    *left |= batch->count == MAILBOX_BATCH;
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
 /* Empty ones that nobody used for a day; with a route, for as long as an event would have waited. */
 static enum outcome tidy_mailboxes(struct local *local, struct database *db, struct tidying *tidying,
                                    struct failure *why)
 {
-    int64_t now = timeline_now(&local->time) - MAILBOX_TOUCH_EVERY, rows[MAILBOX_BATCH];
-    size_t count = 0;
+    int64_t now = timeline_now(&local->time) - MAILBOX_TOUCH_EVERY;
+    struct batch batch = {0};
     enum outcome outcome;
     {
         scoped_query struct query q = query_on(
@@ -283,14 +303,10 @@ static enum outcome tidy_mailboxes(struct local *local, struct database *db, str
         bind_int(&q, now - A_DAY);
         bind_int(&q, now - timeline_seconds(local->limits.event_seconds));
         bind_int(&q, MAILBOX_BATCH);
-        while ((outcome = query_row(&q, why)) == OUTCOME_OK && count < MAILBOX_BATCH)
-            rows[count++] = column_int(&q);
+        outcome = batch_read(&batch, &q, false, &tidying->left, why);
     }
-    tidying->left |= count == MAILBOX_BATCH;
-    if (outcome == OUTCOME_ABSENT)
-        outcome = OUTCOME_OK;
-    for (size_t i = 0; i < count && outcome == OUTCOME_OK; i++) {
-        outcome = mailbox_end(local, db, rows[i], why);
+    for (size_t i = 0; i < batch.count && outcome == OUTCOME_OK; i++) {
+        outcome = mailbox_end(local, db, batch.mailboxes[i], why);
         tidying->out->mailboxes += outcome == OUTCOME_OK;
     }
     return outcome;
@@ -300,8 +316,8 @@ static enum outcome tidy_mailboxes(struct local *local, struct database *db, str
 static enum outcome tidy_markers(struct local *local, struct database *db, int64_t before,
                                  struct tidying *tidying, struct failure *why)
 {
-    int64_t mailboxes[MAILBOX_BATCH], numbers[MAILBOX_BATCH];
-    size_t count = 0;
+    struct batch batch = {0};
+    uint64_t gone;
     enum outcome outcome;
     {
         scoped_query struct query q = query_on(
@@ -309,17 +325,11 @@ static enum outcome tidy_markers(struct local *local, struct database *db, int64
                 " AND mailbox IN (SELECT id FROM mailbox WHERE interests = 0) LIMIT ?");
         bind_int(&q, before);
         bind_int(&q, MAILBOX_BATCH);
-        while ((outcome = query_row(&q, why)) == OUTCOME_OK && count < MAILBOX_BATCH) {
-            mailboxes[count] = column_int(&q);
-            numbers[count++] = column_int(&q);
-        }
+        outcome = batch_read(&batch, &q, true, &tidying->left, why);
     }
-    uint64_t gone;
-    tidying->left |= count == MAILBOX_BATCH;
-    if (outcome == OUTCOME_ABSENT)
-        outcome = OUTCOME_OK;
-    for (size_t i = 0; i < count && outcome == OUTCOME_OK; i++) {
-        outcome = events_remove(local, db, mailboxes[i], numbers[i] - 1, numbers[i], &gone, why);
+    for (size_t i = 0; i < batch.count && outcome == OUTCOME_OK; i++) {
+        outcome = events_remove(local, db, batch.mailboxes[i], batch.numbers[i] - 1, batch.numbers[i], &gone,
+                                why);
         tidying->out->events += outcome == OUTCOME_OK ? gone : 0;
     }
     return outcome;

@@ -1,9 +1,6 @@
 #include "server/store/local/waiters.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-enum { GLOB_CACHE_BYTES = 16 << 20 };
 
 void waiter_take(struct query *query, struct waiter *out)
 {
@@ -20,207 +17,19 @@ void waiter_take(struct query *query, struct waiter *out)
     column_text(query, out->pattern, sizeof out->pattern);
 }
 
-/* ---- crowds ---- */
-
-enum { TIDY_SLACK = 1024, READ_IN_STEP = 4096, CROWD_LEAST = 256, CROWD_ROWS_MAX = 200000 };
-
-/* At most `limit` more, in the order of rows. *whole: there are no others. */
-static enum outcome crowd_read(struct crowd *crowd, struct database *db, size_t limit, struct failure *why)
-{
-    struct sieves *sieves = &crowd->sieves;
-    scoped_query struct query q = query_on(db, "SELECT id, pattern FROM interest WHERE prefix = ? AND id > ?"
-                                               " AND prefix IS NOT NULL AND state = 0 ORDER BY id");
-    bind_text(&q, crowd->prefix);
-    bind_int(&q, sieves->count > 0 ? sieves->rows[sieves->count - 1].row : 0);
-    enum outcome outcome = query_row(&q, why);
-    for (size_t n = 0; outcome == OUTCOME_OK && n < limit; n++) {
-        char pattern[NAME_BUFFER];
-        int64_t row = column_int(&q);
-        column_text(&q, pattern, sizeof pattern);
-        if (!sieves_add(sieves, row, pattern))
-            return failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
-        outcome = query_row(&q, why);
-    }
-    crowd->whole = outcome == OUTCOME_ABSENT;
-    sieves->tidy_at = 2 * sieves->count + TIDY_SLACK;
-    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-}
-
-static void crowd_forget(struct crowd *crowd)
-{
-    free(crowd->prefix);
-    sieves_fini(&crowd->sieves);
-    *crowd = (struct crowd){0};
-}
-
-static enum outcome crowd_begin(struct crowd *crowd, const char *prefix, struct failure *why)
-{
-    *crowd = (struct crowd){.prefix = strdup(prefix)};
-    return crowd->prefix ? OUTCOME_OK
-                         : failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
-}
-
-/* That of the first `size` bytes of `text`, which is in memory as a whole; NULL if there is none. */
-static struct crowd *crowd_of(struct waiters *waiters, const char *text, size_t size)
-{
-    for (unsigned i = 0; i < CROWDS; i++) {
-        struct crowd *crowd = &waiters->crowds[i];
-        if (crowd->whole && strlen(crowd->prefix) == size && memcmp(crowd->prefix, text, size) == 0)
-            return crowd;
-    }
-    return NULL;
-}
-
-/* Of globs that begin with a wildcard; what there was stays if it fails. */
-enum outcome waiters_load(struct waiters *waiters, struct database *db, struct failure *why)
-{
-    struct crowd open;
-    enum outcome outcome = crowd_begin(&open, "", why);
-    if (outcome == OUTCOME_OK)
-        outcome = crowd_read(&open, db, SIZE_MAX, why);
-    if (outcome != OUTCOME_OK) {
-        crowd_forget(&open);
-        return outcome;
-    }
-    crowd_forget(&waiters->crowds[0]);
-    waiters->crowds[0] = open;
-    return OUTCOME_OK;
-}
-
-enum outcome waiters_note_glob(struct waiters *waiters, int64_t row, const char *prefix, const char *pattern,
-                               struct failure *why)
-{
-    struct crowd *crowd = crowd_of(waiters, prefix, strlen(prefix));
-    if (!crowd || sieves_add(&crowd->sieves, row, pattern))
-        return OUTCOME_OK;
-    if (crowd == &waiters->crowds[0])
-        return failure_set(why, OUTCOME_NOMEM, "no memory for the globs of those who wait");
-    crowd_forget(crowd); /* the index finds them, too */
-    return OUTCOME_OK;
-}
-
-/* The wanted one takes the place of another. */
-static void crowd_make(struct waiters *waiters)
-{
-    struct crowd *crowd = &waiters->crowds[1 + waiters->next];
-    waiters->next = (waiters->next + 1) % (CROWDS - 1);
-    waiters->wanted = false;
-    crowd_forget(crowd);
-    enum outcome outcome = crowd_begin(crowd, waiters->wanted_prefix, NULL);
-    (void)outcome; /* without memory there is no crowd */
-}
-
-static size_t crowd_rows(const struct waiters *waiters)
-{
-    size_t rows = 0;
-    for (unsigned i = 1; i < CROWDS; i++)
-        rows += waiters->crowds[i].sieves.count;
-    return rows;
-}
-
-/* One step of reading it. */
-static void crowd_go_on(struct waiters *waiters, struct crowd *crowd, struct database *db)
-{
-    if (crowd_read(crowd, db, READ_IN_STEP, NULL) != OUTCOME_OK || crowd_rows(waiters) > CROWD_ROWS_MAX ||
-        (crowd->whole && crowd->sieves.count < CROWD_LEAST))
-        crowd_forget(crowd);
-}
-
-void waiters_tidy(struct waiters *waiters, struct database *db)
-{
-    struct crowd *open = &waiters->crowds[0];
-    if (database_in_transaction(db))
-        return; /* one that could not be undone yet: what it shows is not so */
-    if (open->sieves.count >= open->sieves.tidy_at) {
-        open->sieves.tidy_at = 2 * open->sieves.count; /* if it fails now: what there is will do */
-        enum outcome outcome = waiters_load(waiters, db, NULL);
-        (void)outcome;
-    }
-    for (unsigned i = 1; i < CROWDS; i++) {
-        struct crowd *crowd = &waiters->crowds[i];
-        if (crowd->whole && crowd->sieves.count >= crowd->sieves.tidy_at)
-            crowd_forget(crowd); /* it is read anew if it still is one */
-        else if (crowd->prefix && !crowd->whole)
-            return crowd_go_on(waiters, crowd, db);
-    }
-    if (waiters->wanted)
-        crowd_make(waiters);
-}
-
-/* ---- compiled globs ---- */
-
-static size_t hash_of(const char *pattern)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (; *pattern; pattern++)
-        hash = (hash ^ (unsigned char)*pattern) * UINT64_C(0x100000001b3);
-    return (hash ^ hash >> 29) % GLOB_SLOTS;
-}
-
-/* What a compiled glob may take: its masks grow with the square of its length. */
-static size_t cost_of(const char *pattern)
-{
-    size_t size = strlen(pattern);
-    return 1024 + size * size / 4;
-}
-
-static void slot_clear(struct waiters *waiters, size_t slot)
-{
-    if (waiters->slots[slot].pattern)
-        waiters->cached -= cost_of(waiters->slots[slot].pattern);
-    free(waiters->slots[slot].pattern);
-    glob_free(waiters->slots[slot].glob);
-    waiters->slots[slot].pattern = NULL;
-    waiters->slots[slot].glob = NULL;
-}
-
-static void clear_cache(struct waiters *waiters)
-{
-    for (size_t slot = 0; slot < GLOB_SLOTS; slot++)
-        slot_clear(waiters, slot);
-}
-
 void waiters_fini(struct waiters *waiters)
 {
-    clear_cache(waiters);
-    for (unsigned i = 0; i < CROWDS; i++)
-        crowd_forget(&waiters->crowds[i]);
-}
-
-static enum outcome glob_of(struct waiters *waiters, const char *pattern, const struct glob **out,
-                            struct failure *why)
-{
-    size_t slot = hash_of(pattern);
-    if (!waiters->slots[slot].pattern || strcmp(waiters->slots[slot].pattern, pattern) != 0) {
-        if (waiters->cached + cost_of(pattern) > GLOB_CACHE_BYTES)
-            clear_cache(waiters);
-        slot_clear(waiters, slot);
-        enum outcome outcome = glob_new(pattern, &waiters->slots[slot].glob, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        waiters->slots[slot].pattern = strdup(pattern);
-        if (!waiters->slots[slot].pattern) {
-            slot_clear(waiters, slot);
-            return failure_set(why, OUTCOME_NOMEM, "no memory for a glob");
-        }
-        waiters->cached += cost_of(pattern);
-    }
-    *out = waiters->slots[slot].glob;
-    return OUTCOME_OK;
+    compiled_fini(&waiters->compiled);
+    crowds_fini(&waiters->crowds);
 }
 
 enum outcome waiter_wants(struct waiters *waiters, const struct waiter *waiter, const char *name, bool *wants,
                           struct failure *why)
 {
-    if (!waiter->glob) {
-        *wants = strcmp(waiter->pattern, name) == 0;
-        return OUTCOME_OK;
-    }
-    const struct glob *glob = NULL;
-    enum outcome outcome = glob_of(waiters, waiter->pattern, &glob, why);
-    if (outcome == OUTCOME_OK)
-        *wants = glob_match(glob, name);
-    return outcome;
+    if (waiter->glob)
+        return compiled_match(&waiters->compiled, waiter->pattern, name, wants, why);
+    *wants = strcmp(waiter->pattern, name) == 0;
+    return OUTCOME_OK;
 }
 
 /* ---- which prefixes the name has ---- */
@@ -291,7 +100,7 @@ static enum outcome search_begin(struct waiters *waiters, struct database *db, c
     search->number = ++waiters->searches;
     search->sieve = sieve_of_name(name);
     memset(search->lengths, 0, sizeof search->lengths);
-    if (waiters->crowds[0].sieves.count > 0)
+    if (crowds_has_open(&waiters->crowds))
         note_length(search, 0);
     return find_lengths(db, name, search, why);
 }
@@ -397,12 +206,8 @@ static enum outcome index_next(struct waiters *waiters, struct database *db, con
             *out = *row;
         if (outcome != OUTCOME_OK || wants)
             return outcome;
-        if (in_vain == CROWD_LEAST && !waiters->wanted) {
-            size_t length = search->stage > 0 ? (size_t)search->stage - 1 : strlen(name);
-            waiters->wanted = true;
-            memcpy(waiters->wanted_prefix, name, length);
-            waiters->wanted_prefix[length] = 0;
-        }
+        if (in_vain == CROWD_LEAST)
+            crowds_want(&waiters->crowds, name, search->stage > 0 ? (size_t)search->stage - 1 : strlen(name));
     }
 }
 
@@ -449,7 +254,9 @@ static enum outcome stage_next(struct waiters *waiters, struct database *db, con
                                int64_t arrival, struct waiter_search *search, struct waiter *out,
                                struct failure *why)
 {
-    const struct crowd *crowd = search->stage > 0 ? crowd_of(waiters, name, (size_t)search->stage - 1) : NULL;
+    const struct crowd *crowd = search->stage > 0
+                                    ? crowds_find(&waiters->crowds, name, (size_t)search->stage - 1)
+                                    : NULL;
     return crowd ? crowd_next(waiters, crowd, db, name, arrival, search, out, why)
                  : index_next(waiters, db, name, arrival, search, out, why);
 }

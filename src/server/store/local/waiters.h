@@ -5,21 +5,19 @@
  * prefix: going down from the name in the index of prefixes tells in a few steps
  * which of the name's beginnings are prefixes of any glob.
  *
- * Many globs of one prefix are a crowd: their sieves (sieve.h) are in memory, and
- * only what passes is looked up. Those that begin with a wildcard, whose prefix is
- * empty, are one always; others become one once many were looked at in vain, and
- * are read in steps, between transactions. Compiled globs are cached. All of it
- * within bounds of memory.
+ * Many globs of one prefix are in memory (crowds.h), and globs that were compiled are
+ * kept (compiled.h).
  *
  * A search goes on from a struct waiter_search, in an order that does not change
  * as interests come and go: the exact ones, then prefix by prefix, each in the
  * order of rows. So it may stop anywhere and be taken up in a later transaction.
  *
- * On the writer's thread only (the cache has no lock).
+ * On the writer's thread only (no lock).
  */
 #pragma once
 
-#include "base/glob.h"
+#include "server/store/local/compiled.h"
+#include "server/store/local/crowds.h"
 #include "server/store/local/database.h"
 #include "server/store/local/sieve.h"
 #include "server/store/store.h"
@@ -41,15 +39,7 @@ struct waiter {
     "id, mailbox, interest, prefix IS NOT NULL, every, state, ends, seen, arrivals, event, pattern"
 void waiter_take(struct query *query, struct waiter *out);
 
-enum { GLOB_SLOTS = 8192, PREFIX_WORDS = NAME_BUFFER / 64 };
-
-enum { CROWDS = 8 };
-
-struct crowd {
-    char *prefix; /* NULL: none */
-    bool whole;   /* all of them were read: it may be asked */
-    struct sieves sieves;
-};
+enum { PREFIX_WORDS = NAME_BUFFER / 64 };
 
 /* Rows that the next steps of one search will ask for: a query for each would cost more than the row. */
 enum { WAITERS_AHEAD = 16 };
@@ -61,28 +51,15 @@ struct waiters_ahead {
     struct waiter of[WAITERS_AHEAD];
 };
 
+/* All zeros, and crowds_load, to begin with. */
 struct waiters {
-    struct {
-        char *pattern;
-        struct glob *glob;
-    } slots[GLOB_SLOTS];
-    size_t cached;               /* bytes, about */
-    struct crowd crowds[CROWDS]; /* the first: of the empty prefix */
-    unsigned next;               /* the crowd that makes room for another */
-    uint64_t searches;           /* so far */
+    struct compiled compiled;
+    struct crowds crowds;
+    uint64_t searches; /* so far */
     struct waiters_ahead ahead;
-    bool wanted; /* many of this prefix were looked at in vain: */
-    char wanted_prefix[NAME_BUFFER];
 };
 
-/* *waiters is all zeros before. Reads the globs that begin with a wildcard. */
-must_check enum outcome waiters_load(struct waiters *waiters, struct database *db, struct failure *why);
 void waiters_fini(struct waiters *waiters);
-/* A glob was written to this row, in this transaction. NOMEM: it must be undone. */
-must_check enum outcome waiters_note_glob(struct waiters *waiters, int64_t row, const char *prefix,
-                                          const char *pattern, struct failure *why);
-/* Outside of transactions, now and then: crowds are read, and what is over is left out of memory. */
-void waiters_tidy(struct waiters *waiters, struct database *db);
 
 /* Whether the waiter's pattern is `name`, or matches it. */
 must_check enum outcome waiter_wants(struct waiters *waiters, const struct waiter *waiter, const char *name,

@@ -166,7 +166,7 @@ static void *writer_main(void *argument)
         noticed_tell(writer->local, outcome == OUTCOME_OK);
         writer_answer(writer, batch, outcome, &trouble);
         database_tend_log(writer->db);
-        waiters_tidy(&writer->local->waiters, writer->db);
+        crowds_tidy(&writer->local->waiters.crowds, writer->db);
         if (database_log_is_long(writer->db)) {
             readers_pause(writer->readers);
             database_begin_log_anew(writer->db);

@@ -1,6 +1,6 @@
 #include "fault/by_hand.h"
 
-#include "proto/fileshare.h"
+#include "base/digest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -99,6 +99,44 @@ void by_hand_data(struct fileshare *session, const struct id *upload, void *byte
     must_answer(session, &call);
     assert_int_equal(res.held, count);
     session_call_end(&call);
+}
+
+bool by_hand_piece(struct fileshare *session, const struct id *upload, uint8_t *bytes, uint64_t offset,
+                   size_t count, fs_status *status, uint64_t *held)
+{
+    fs_upload_data_args args = {
+        .upload = translate_id(upload),
+        .offset = offset,
+        .content = {.fs_data_len = (u_int)count, .fs_data_val = (char *)bytes + offset}};
+    fs_upload_data_res res = {0};
+    struct failure why = {.text = ""};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_DATA, fs_upload_data_args, &args,
+                                            fs_upload_data_res, &res);
+    bool answered = session_try(session, &call, &why) == OUTCOME_OK;
+    if (answered) {
+        assert_true(res.status == FS_OK || res.status == FS_OFFSET);
+        *status = res.status;
+        *held = res.held;
+    }
+    session_call_end(&call);
+    return answered;
+}
+
+fs_status by_hand_commit(struct fileshare *session, const struct id *upload, const void *bytes, size_t size)
+{
+    struct digest_value digest = digest_of(bytes, size);
+    fs_upload_commit_args args = {.upload = translate_id(upload),
+                                  .size = size,
+                                  .digest = translate_digest(&digest)};
+    fs_entry_res res = {0};
+    struct failure why = {.text = ""};
+    struct session_call call = SESSION_CALL(FSPROC_UPLOAD_COMMIT, fs_upload_commit_args, &args, fs_entry_res,
+                                            &res);
+    if (session_call(session, &call, &why) != OUTCOME_OK)
+        fail_msg("%s", why.text);
+    fs_status status = res.status;
+    session_call_end(&call);
+    return status;
 }
 
 void by_hand_put_many(struct fileshare *session, const char *folder, unsigned count, void *bytes, size_t size)

@@ -7,6 +7,9 @@
 #include "base/id.h"
 #include "client/lib/session.h"
 
+#include "proto/fileshare.h"
+
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +25,11 @@ size_t by_hand_events(struct fileshare *session, const struct id *mailbox, uint6
 /* How much of it is held. */
 uint64_t by_hand_open(struct fileshare *session, const struct id *upload, const char *name);
 void by_hand_data(struct fileshare *session, const struct id *upload, void *bytes, size_t count);
+/* One piece of these bytes, tried once: false if there was no answer. FS_OK and FS_OFFSET are both fine. */
+bool by_hand_piece(struct fileshare *session, const struct id *upload, uint8_t *bytes, uint64_t offset,
+                   size_t count, fs_status *status, uint64_t *held);
+/* COMMIT of all of these bytes: what it says. */
+fs_status by_hand_commit(struct fileshare *session, const struct id *upload, const void *bytes, size_t size);
 /* FOLDER/0, FOLDER/1... in one call, all of these bytes. At most BY_HAND_MANY. */
 enum { BY_HAND_MANY = 8 };
 void by_hand_put_many(struct fileshare *session, const char *folder, unsigned count, void *bytes,

@@ -432,8 +432,7 @@ static bool run_round(const struct procedure *procedure)
     outcome = procedure->call(&status);
     if (outcome != OUTCOME_OK)
         wrong(procedure, "the repeat gets no answer", (int)outcome);
-    /* Bytes that were taken are not taken again; that is said, and what is held. */
-    if (status != FS_OK && !(procedure->number == FSPROC_UPLOAD_DATA && status == FS_OFFSET))
+    if (status != FS_OK)
         wrong(procedure, "the repeat is refused", (int)status);
     if (procedure->look && procedure->look() != DONE)
         wrong(procedure, "repeated, it is not done", (int)status);

@@ -144,11 +144,8 @@ enum outcome begin(struct subject *subject, const struct store_caller *caller,
 enum outcome upload_write(struct subject *subject, const struct store_caller *caller, const struct id *upload,
                           uint64_t offset, const void *bytes, size_t count, uint64_t *held)
 {
-    enum outcome outcome = CERTAIN(
+    return CERTAIN(
         subject->acts->upload_write(subject->store, caller, upload, offset, bytes, count, held, &store_why));
-    /* A repeat of what was taken is answered with what is held. */
-    bool taken = outcome == OUTCOME_OFFSET && subject->plan.after && *held == offset + count && count > 0;
-    return taken ? OUTCOME_OK : outcome;
 }
 
 enum outcome publish(struct subject *subject, const struct store_caller *caller,

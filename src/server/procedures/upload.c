@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+_Static_assert(STORE_AHEAD_MAX == FS_AHEAD_MAX, "the store takes what the contract tells");
+
 static enum outcome upload(struct rpc_call *call, const fs_upload_args *args, struct store_entry *entry,
                            struct failure *why)
 {
@@ -147,8 +149,8 @@ static enum outcome upload_open(struct rpc_call *call, const fs_upload_open_args
     return outcome;
 }
 
-static enum outcome state_out(struct rpc_call *call, const struct store_upload_state *state, fs_upload_state *out,
-                              struct failure *why)
+static enum outcome state_out(struct rpc_call *call, const struct store_upload_state *state,
+                              fs_upload_state *out, struct failure *why)
 {
     void *digest = NULL, *entry = NULL;
     enum outcome outcome = wire_room(call, 1, DIGEST_SIZE, &digest, why);
@@ -170,7 +172,8 @@ static enum outcome state_out(struct rpc_call *call, const struct store_upload_s
     return outcome;
 }
 
-bool_t fsproc_upload_open_1_svc(fs_upload_open_args *args, fs_upload_open_res *result, struct svc_req *request)
+bool_t fsproc_upload_open_1_svc(fs_upload_open_args *args, fs_upload_open_res *result,
+                                struct svc_req *request)
 {
     struct rpc_call *call = rpc_call_of(request);
     struct failure why = {0};
@@ -185,7 +188,8 @@ bool_t fsproc_upload_open_1_svc(fs_upload_open_args *args, fs_upload_open_res *r
     return TRUE;
 }
 
-bool_t fsproc_upload_data_1_svc(fs_upload_data_args *args, fs_upload_data_res *result, struct svc_req *request)
+bool_t fsproc_upload_data_1_svc(fs_upload_data_args *args, fs_upload_data_res *result,
+                                struct svc_req *request)
 {
     struct rpc_call *call = rpc_call_of(request);
     struct service *service = wire_service(call);
@@ -198,8 +202,8 @@ bool_t fsproc_upload_data_1_svc(fs_upload_data_args *args, fs_upload_data_res *r
     memset(result, 0, sizeof *result);
     if (outcome == OUTCOME_OK)
         outcome = service->store->acts->upload_write(service->store, &caller, &id, args->offset,
-                                                     args->content.fs_data_val, args->content.fs_data_len, &held,
-                                                     &why);
+                                                     args->content.fs_data_val, args->content.fs_data_len,
+                                                     &held, &why);
     if (outcome != OUTCOME_OK)
         result->status = wire_failed(call, outcome, &why, &result->reason);
     result->held = held;

@@ -47,6 +47,7 @@ enum {
     STORE_ROUTE_SIZE = 512,        /* bytes of a mailbox's route */
     STORE_ANSWER_SECONDS = 86400,
     STORE_SCAN_MAX = 10000,        /* names that one list looks at */
+    STORE_AHEAD_MAX = 32 << 20,    /* a piece of an upload ends at most so far beyond what is held */
 };
 
 /* ---- files ---- */
@@ -341,7 +342,11 @@ struct store_acts {
                                  const struct store_upload_begin *begin, struct store_upload_state *out,
                                  struct failure *why) must_check;
 
-    /* Appends. OFFSET unless `offset` is what is held; ABSENT, DENIED. *held is set with OK and OFFSET. */
+    /*
+     * One piece; they may come in any order, *held is what is contiguous. OK also if it is there already. OFFSET if it
+     * is too far ahead, leaves too many gaps, or is held in part: go on from *held; ABSENT, DENIED. *held is set with
+     * OK and OFFSET. What is ahead is forgotten by upload_begin and when the store is closed, and publish sees none.
+     */
     enum outcome (*upload_write)(struct store *store, const struct store_caller *caller, const struct id *upload,
                                  uint64_t offset, const void *bytes, size_t count, uint64_t *held,
                                  struct failure *why) must_check;

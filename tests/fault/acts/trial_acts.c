@@ -188,13 +188,24 @@ static void prepare_begun(struct trial *trial)
     assert_ok(run_begin(trial, &store_why));
 }
 
-/* A disk that failed under it may have cost the upload: then it is begun anew, as the library does. */
 static enum outcome run_write(struct trial *trial, struct failure *why)
 {
+    uint64_t held;
+    return ACT(trial, upload_write, &alice, &trial->id, 0, trial->bytes, TRIAL_LARGE, &held, why);
+}
+
+/* The second half before the first. */
+static enum outcome run_write_ahead(struct trial *trial, struct failure *why)
+{
+    enum { HALF = TRIAL_LARGE / 2 };
     uint64_t held = 0;
-    enum outcome outcome = ACT(trial, upload_write, &alice, &trial->id, 0, trial->bytes, TRIAL_LARGE, &held,
-                               why);
-    return outcome == OUTCOME_OFFSET && held == TRIAL_LARGE ? OUTCOME_OK : outcome;
+    enum outcome outcome = ACT(trial, upload_write, &alice, &trial->id, HALF, trial->bytes + HALF,
+                               TRIAL_LARGE - HALF, &held, why);
+    if (outcome == OUTCOME_OK)
+        outcome = ACT(trial, upload_write, &alice, &trial->id, 0, trial->bytes, HALF, &held, why);
+    if (outcome == OUTCOME_OK)
+        assert_int_equal(held, TRIAL_LARGE);
+    return outcome;
 }
 
 static void prepare_written(struct trial *trial)
@@ -491,6 +502,7 @@ const struct act acts[] = {
     {.name = "put of two in one blob", .run = run_put_many_large},
     {.name = "upload, begin", .run = run_begin},
     {.name = "upload, write", .prepare = prepare_begun, .run = run_write},
+    {.name = "upload, write before its turn", .prepare = prepare_begun, .run = run_write_ahead},
     {.name = "upload, publish", .prepare = prepare_written, .run = run_publish, .look = look_made},
     {.name = "upload, abort", .prepare = prepare_written, .run = run_abort},
     {.name = "stat", .prepare = prepare_file, .run = run_stat},

@@ -20,6 +20,7 @@ static const struct golden_number numbers[] = {
     NUMBER(FS_ADDRESS_MAX, 127),
     NUMBER(FS_ID_SIZE, 16),
     NUMBER(FS_DIGEST_SIZE, 16),
+    NUMBER(FS_AHEAD_MAX, 33554432),
     NUMBER(FS_MANY_MAX, 512),
     NUMBER(FS_LIST_MAX, 1024),
     NUMBER(FS_LIST_EXAMINED_MAX, 10000),

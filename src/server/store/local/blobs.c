@@ -170,6 +170,18 @@ enum outcome blob_flush(int fd, uint64_t size, struct failure *why)
     return OUTCOME_OK;
 }
 
+bool blob_mark(int fd, bool marked)
+{
+    struct stat status;
+    return fchmod(fd, marked ? 0700 : 0600) == 0 && fstat(fd, &status) == 0 &&
+           blob_is_marked(&status) == marked;
+}
+
+bool blob_is_marked(const struct stat *status)
+{
+    return (status->st_mode & S_IXUSR) != 0;
+}
+
 enum outcome blob_settle(struct blobs *blobs, const struct id *blob, struct failure *why)
 {
     char from[BLOB_PATH_SIZE], to[BLOB_PATH_SIZE];

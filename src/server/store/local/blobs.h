@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 enum { BLOB_SHARDS = 256 };
 
@@ -64,6 +65,12 @@ must_check enum outcome blob_sync(struct blobs *blobs, enum blob_place place, co
                                   struct failure *why);
 /* The file is cut to `size`, and these bytes are durable. */
 must_check enum outcome blob_flush(int fd, uint64_t size, struct failure *why);
+/*
+ * A mark on the file, until it is taken off; of use as long as the machine runs, since it is not synced. It is the bit
+ * by which the owner may execute it: false if the file system keeps none.
+ */
+bool blob_mark(int fd, bool marked);
+bool blob_is_marked(const struct stat *status);
 /* From incoming to whole: renamed, both folders synced. After a failure it may be done again. */
 must_check enum outcome blob_settle(struct blobs *blobs, const struct id *blob, struct failure *why);
 /* OK also if it was not there. */

@@ -304,6 +304,7 @@ static enum outcome upload_content(struct local *local, struct upload *upload, u
     *out = (struct publish_content){.kind = CONTENT_BLOB, .blob = upload->claim.blob};
     if (upload->settled)
         return OUTCOME_OK;
+    upload_forget_ahead(upload);
     enum outcome outcome = blob_flush(upload->fd, held, why);
     upload->broken = outcome != OUTCOME_OK; /* after a failed sync nobody knows what the disk has */
     upload->moved |= outcome == OUTCOME_OK;

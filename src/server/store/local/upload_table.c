@@ -76,6 +76,7 @@ void upload_give(struct local *local, struct upload *upload)
     if (!last)
         return;
     digest_free(upload->digest);
+    free(upload->ahead);
     pthread_mutex_destroy(&upload->mutex);
     free(upload);
 }
@@ -108,9 +109,9 @@ uint64_t uploads_promised(struct uploads *uploads)
     for (unsigned i = 0; i < UPLOAD_BUCKETS && uploads->count > 0; i++) {
         list_each(at, &uploads->buckets[i]) {
             const struct upload *upload = list_entry(at, struct upload, bucket);
-            uint64_t held = upload->held;
-            if (upload->size_known && upload->size > held)
-                promised += upload->size - held;
+            uint64_t there = upload->held + upload->beyond;
+            if (upload->size_known && upload->size > there)
+                promised += upload->size - there;
         }
     }
     return promised;

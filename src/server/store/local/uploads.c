@@ -13,13 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-    UPLOAD_FLUSH = 8 << 20,  /* write-back is started in steps of so many bytes */
-    UPLOAD_SYNC = 64 << 20,  /* and what is held recorded in such steps */
-    DIGEST_STEP = 256 << 10, /* bytes read at once when a digest is computed anew */
-};
-
-#define UPLOAD_SYNC_AFTER (600 * (int64_t)CLOCK_SECOND)
+enum { DIGEST_STEP = 256 << 10 }; /* bytes read at once when a digest is computed anew */
 
 /* ---- the row ---- */
 
@@ -106,8 +100,7 @@ static enum outcome row_touched(struct local *local, struct database *db, void *
     return query_run(&q, why);
 }
 
-/* Its row knows it within seconds, so that after a crash none is taken for idle that was not. */
-static void upload_touch(struct local *local, struct upload *upload)
+void upload_touch(struct local *local, struct upload *upload)
 {
     int64_t now = timeline_now(&local->time);
     upload->touched = now;
@@ -189,8 +182,7 @@ enum outcome upload_ready(struct local *local, struct upload *upload, struct fai
     return upload->digest ? OUTCOME_OK : digest_anew(upload, why);
 }
 
-/* What is held becomes durable, and the row says so. */
-static enum outcome upload_record(struct local *local, struct upload *upload, struct failure *why)
+enum outcome upload_record(struct local *local, struct upload *upload, struct failure *why)
 {
     struct upload_row row = {.upload = upload, .synced = upload->held};
     enum outcome outcome = blob_sync(&local->blobs, BLOB_INCOMING, &upload->claim.blob, upload->fd, why);
@@ -203,27 +195,6 @@ static enum outcome upload_record(struct local *local, struct upload *upload, st
         upload->synced_at = timeline_now(&local->time);
         upload->noted = upload->synced_at;
     }
-    return outcome;
-}
-
-/*
- * Now and then, as bytes come: write-back is started early, so that the sync at
- * the end finds little to do. The bytes are held whatever comes of it, unless
- * the disk refuses the sync: then the upload is given up.
- */
-static enum outcome upload_step(struct local *local, struct upload *upload, struct failure *why)
-{
-    uint64_t held = upload->held;
-    sync_file_range(upload->fd, (off_t)upload->started, (off_t)(held - upload->started),
-                    SYNC_FILE_RANGE_WRITE);
-    upload->started = held;
-    if (held - upload->synced < UPLOAD_SYNC && upload->touched - upload->synced_at < UPLOAD_SYNC_AFTER)
-        return OUTCOME_OK;
-    enum outcome outcome = upload_record(local, upload, why);
-    if (!upload->broken)
-        return OUTCOME_OK;
-    if (upload_drop(local, upload, NULL) != OUTCOME_OK)
-        upload_end(local, upload); /* its row goes at the next start */
     return outcome;
 }
 
@@ -253,6 +224,7 @@ static enum outcome begin_state(struct local *local, struct upload *upload, cons
         outcome = upload_ready(local, upload, why);
     if (outcome != OUTCOME_OK)
         return outcome;
+    upload_forget_ahead(upload);
     *out = (struct store_upload_state){.held = upload->held, .digest = digest_value(upload->digest)};
     return OUTCOME_OK;
 }
@@ -362,58 +334,7 @@ enum outcome local_upload_begin(struct store *store, const struct store_caller *
     }
 }
 
-/* ---- write, abort ---- */
-
-/* With the upload's lock. */
-static enum outcome write_held(struct local *local, struct upload *upload, uint64_t offset, const void *bytes,
-                               size_t count, struct failure *why)
-{
-    uint64_t held = upload->held;
-    if (upload->settled)
-        return failure_set(why, OUTCOME_INVALID, "the upload was committed");
-    if (offset != held)
-        return failure_set(why, OUTCOME_OFFSET, "%llu bytes are held", (unsigned long long)held);
-    if (upload->fd < 0 || !upload->digest) {
-        enum outcome outcome = upload_ready(local, upload, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    bool step = held + count - upload->started >= UPLOAD_FLUSH;
-    enum outcome outcome = step ? local_has_room(local, count, why) : OUTCOME_OK;
-    if (outcome == OUTCOME_OK)
-        outcome = disk_write_at(upload->fd, bytes, count, held, "an upload", why);
-    FAULT_POINT("upload-written");
-    if (outcome != OUTCOME_OK)
-        return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
-    digest_add(upload->digest, bytes, count);
-    upload->held = held + count;
-    return step ? upload_step(local, upload, why) : OUTCOME_OK;
-}
-
-enum outcome local_upload_write(struct store *store, const struct store_caller *caller, const struct id *id,
-                                uint64_t offset, const void *bytes, size_t count, uint64_t *held,
-                                struct failure *why)
-{
-    struct local *local = local_of(store);
-    struct upload *upload = uploads_take(&local->uploads, id);
-    if (!upload)
-        return failure_set(why, OUTCOME_ABSENT, "there is no such upload");
-    enum outcome outcome;
-    if (strcmp(upload->owner, caller->principal) != 0) {
-        outcome = failure_set(why, OUTCOME_DENIED, "the upload belongs to another caller");
-    } else {
-        upload_touch(local, upload);
-        scoped_lock(&upload->mutex);
-        if (upload->dead)
-            outcome = failure_set(why, OUTCOME_ABSENT, "there is no such upload");
-        else
-            outcome = write_held(local, upload, offset, bytes, count, why);
-        if (outcome == OUTCOME_OK || outcome == OUTCOME_OFFSET)
-            *held = upload->held;
-    }
-    upload_give(local, upload);
-    return outcome;
-}
+/* ---- abort ---- */
 
 enum outcome local_upload_abort(struct store *store, const struct store_caller *caller, const struct id *id,
                                 struct failure *why)
@@ -463,6 +384,15 @@ static enum outcome recover_settled(struct local *local, struct upload *upload, 
     return outcome;
 }
 
+/* What the server held when it ended, on this run of the machine; at least that, if pieces came before their turn. */
+static uint64_t recover_held(const struct upload *upload, uint64_t size, bool marked)
+{
+    uint64_t least = size > STORE_AHEAD_MAX ? size - STORE_AHEAD_MAX : 0;
+    if (!marked)
+        return size;
+    return least > upload->synced ? least : upload->synced;
+}
+
 static enum outcome recover_file(struct local *local, struct upload *upload, struct failure *why)
 {
     scoped_fd int fd = -1;
@@ -474,12 +404,12 @@ static enum outcome recover_file(struct local *local, struct upload *upload, str
         return outcome;
     if (fstat(fd, &status) < 0 || (uint64_t)status.st_size < upload->synced)
         return failure_set(why, OUTCOME_ABSENT, "an upload has fewer bytes than it had");
-    if (local->time.same_boot) {
-        upload->held = (uint64_t)status.st_size;
-        return OUTCOME_OK;
-    }
-    if (ftruncate(fd, (off_t)upload->synced) < 0)
-        return failure_system(why, OUTCOME_UNAVAILABLE, errno, "cut an upload to what is durable");
+    bool marked = blob_is_marked(&status);
+    if (local->time.same_boot)
+        upload->held = recover_held(upload, (uint64_t)status.st_size, marked);
+    bool longer = upload->held != (uint64_t)status.st_size;
+    if ((longer && ftruncate(fd, (off_t)upload->held) < 0) || (marked && !blob_mark(fd, false)))
+        return failure_system(why, OUTCOME_UNAVAILABLE, errno, "cut an upload to what is held");
     return OUTCOME_OK;
 }
 

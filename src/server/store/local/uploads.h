@@ -14,7 +14,16 @@
  *
  * A DEAD one is out of the table and goes when the last who holds it gives it
  * back. upload_write costs no memory and mostly no SQL: a look-up, one pwrite and
- * the digest. Descriptors of uploads are bounded (UPLOADS_OPEN_MAX): of the others
+ * the digest.
+ *
+ * A piece may come before its turn (upload_write.c): it is written to its place, and only that it is there is kept in
+ * memory, in `ahead`: 1 KiB an upload, made when its first such piece comes. Who closes the gap moves `held` over what
+ * touches, and reads it back for the digest: STORE_AHEAD_MAX at most. What is ahead counts for nothing else: not in
+ * the row, not in OPEN (which forgets it), not in publish (which cuts the file to what is held), nor after a restart.
+ * Since the size of the file then no longer says what is held, the file is marked before (blob_mark); of a marked one
+ * a restart takes what is sure to be held: all but the last STORE_AHEAD_MAX bytes, or what the row says.
+ *
+ * Descriptors of uploads are bounded (UPLOADS_OPEN_MAX): of the others
  * the file is opened again when bytes come.
  *
  * Locks: an upload's own, then the writer's or a leaf. The table's is a leaf
@@ -25,6 +34,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "server/store/local/blobs.h"
+#include "server/store/local/extents.h"
 #include "server/store/store.h"
 
 #include <pthread.h>
@@ -53,6 +63,7 @@ struct upload {
     _Atomic int64_t touched; /* store time of the last call */
     _Atomic int64_t noted;   /* the same as its row knows it */
     _Atomic uint64_t held;   /* bytes; changed under the mutex */
+    _Atomic uint64_t beyond; /* bytes that are ahead; the same */
 
     pthread_mutex_t mutex; /* guards what follows; held for the length of a call */
     bool dead;
@@ -61,6 +72,7 @@ struct upload {
     bool broken;           /* the disk refused a sync: what is held cannot be trusted */
     int fd;                /* -1: not open */
     struct digest *digest; /* of [0, held); NULL until it is needed */
+    struct extents *ahead; /* what is written beyond held; NULL until there was any */
     uint64_t started;      /* write-back was started up to here */
     uint64_t synced;       /* as in its row */
     int64_t synced_at;
@@ -106,6 +118,12 @@ void upload_close(struct uploads *uploads, struct upload *upload);
 
 /* With the upload's lock: its file and digest are ready for use. */
 must_check enum outcome upload_ready(struct local *local, struct upload *upload, struct failure *why);
+/* With its lock: what is held becomes durable, and the row says so. */
+must_check enum outcome upload_record(struct local *local, struct upload *upload, struct failure *why);
+/* With its lock: only what is held is there any more. */
+void upload_forget_ahead(struct upload *upload);
+/* It was called for. Its row knows it within seconds, so that after a crash none is taken for idle that was not. */
+void upload_touch(struct local *local, struct upload *upload);
 /* With its lock: out of the table; the file is removed unless it is settled. Its row is the caller's affair. */
 void upload_end(struct local *local, struct upload *upload);
 /* With its lock: given up, with its row; OK if it is dead already. */

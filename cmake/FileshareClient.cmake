@@ -5,7 +5,7 @@
 add_library(libfileshare SHARED include/fileshare/fileshare.h)
 target_link_libraries(libfileshare PRIVATE fileshare_build "$<LINK_LIBRARY:WHOLE_ARCHIVE,fs_client>")
 target_link_options(libfileshare PRIVATE
-    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/libfileshare.map)
+    -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/libfileshare.map -Wl,-z,text)
 set_target_properties(libfileshare PROPERTIES OUTPUT_NAME fileshare LINKER_LANGUAGE C
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
     LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/libfileshare.map)
@@ -29,6 +29,10 @@ target_link_libraries(fileshare-client PRIVATE fileshare_warnings fs_cli)
 # Not with a sanitizer: linked so, libtirpc dies at its first call (in authnone_create).
 if(FILESHARE_ARCHIVES AND NOT FILESHARE_SANITIZE)
     set_target_properties(fileshare-client PROPERTIES FILESHARE_ARCHIVES ON)
+    fileshare_archive_is_shareable(FILESHARE_TIRPC_SHAREABLE)
+    if(FILESHARE_TIRPC_SHAREABLE)
+        set_target_properties(libfileshare PROPERTIES FILESHARE_ARCHIVES ON)
+    endif()
 endif()
 install(TARGETS fileshare-client DESTINATION ${CMAKE_INSTALL_BINDIR})
 include(FileshareTranslations)

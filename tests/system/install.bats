@@ -34,6 +34,13 @@ C
     read -ra flags < <(PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --cflags --libs fileshare)
     cc -Wall -Wextra -Werror stranger.c -o stranger "${flags[@]}"
     LD_LIBRARY_PATH=$lib ./stranger
+    # Where libtirpc's archive may be inside, nothing of it or of Kerberos is loaded, or seen.
+    if grep -q '^FILESHARE_TIRPC_SHAREABLE:INTERNAL=1$' "$FILESHARE_BUILD/CMakeCache.txt"; then
+        LD_LIBRARY_PATH=$lib ldd ./stranger >loaded
+        cat loaded
+        grep -q libfileshare loaded
+        [ "$(grep -c 'tirpc\|krb5\|gssapi' loaded)" = 0 ]
+    fi
 }
 
 @test "every manual, the contract and the texts are there" {

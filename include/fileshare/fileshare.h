@@ -136,6 +136,11 @@ struct fileshare_options {
      * it is asked, is taken for dead, and connected to anew; 0: 45.
      */
     unsigned dead_seconds;
+    /*
+     * Connections over which one transfer goes, 1 to 8. 0: four where the server is far away (from 2 ms there and
+     * back) and more than a little is to be moved, else one. Over Unix sockets, and while a mailbox is attached, it is one.
+     */
+    unsigned connections;
     bool without_rpcbind;      /* do not register the callback program, nor ask rpcbind for the port */
     /*
      * fileshare_open makes no connection: fileshare_ping does, so that fileshare_stop can end that, and nothing else

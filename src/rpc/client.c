@@ -56,7 +56,7 @@ static int connect_local(int fd, const struct address *address, unsigned limit_m
     return ECANCELED;
 }
 
-static int connect_ip(int fd, const struct address *address, unsigned limit_ms, int stop_fd)
+static int connect_ip(int fd, const struct address *address, unsigned limit_ms, int stop_fd, bool *connecting)
 {
     int64_t deadline = client_now() + (int64_t)limit_ms * 1000000;
     struct pollfd polled[] = {
@@ -70,6 +70,8 @@ static int connect_ip(int fd, const struct address *address, unsigned limit_ms, 
         return 0;
     if (errno != EINPROGRESS && errno != EINTR)
         return errno;
+    if (*connecting)
+        return 0;
     do {
         int64_t left = (deadline - client_now()) / 1000000;
         ready = poll(polled, 2, left > 0 ? (int)left : 0);
@@ -96,6 +98,7 @@ static void tune(int fd)
 static enum outcome open_socket(struct rpc_client *client, struct failure *why)
 {
     bool local = address_is_local(&client->peer);
+    client->connecting = client->options.later && !local;
     unsigned limit_ms = client->options.connect_ms;
     scoped_fd int fd = socket(client->peer.any.sa_family,
                               SOCK_STREAM | SOCK_CLOEXEC | (local ? 0 : SOCK_NONBLOCK), 0);
@@ -103,7 +106,7 @@ static enum outcome open_socket(struct rpc_client *client, struct failure *why)
     if (fd < 0)
         return failure_system(why, OUTCOME_LOCAL, errno, "cannot make a socket for %s", client->peer_text);
     int error = local ? connect_local(fd, &client->peer, limit_ms, client->options.stop_fd)
-                      : connect_ip(fd, &client->peer, limit_ms, client->options.stop_fd);
+                      : connect_ip(fd, &client->peer, limit_ms, client->options.stop_fd, &client->connecting);
     if (error == ETIMEDOUT)
         return failure_set(why, OUTCOME_TIMEOUT, "%s did not take the connection in %u ms", client->peer_text,
                            limit_ms);

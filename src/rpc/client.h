@@ -33,6 +33,7 @@
 #include "base/address.h"
 #include "base/outcome.h"
 #include "rpc/bulk.h"
+#include "rpc/distance.h"
 #include "rpc/program.h"
 
 #include <rpc/rpc.h>
@@ -54,6 +55,7 @@ struct rpc_client_options {
         void *context);   /* the connection broke (reversed set only); on the client's thread; or NULL */
     void *broken_context; /* of broken */
     int stop_fd; /* once it is readable connecting fails and the connection breaks; 0: none. Not read, not closed */
+    bool later;  /* rpc_client_connect does not wait until a network took the connection: rpc_client_is_made tells */
 };
 
 struct rpc_client;
@@ -101,11 +103,41 @@ must_check enum outcome rpc_client_begin(struct rpc_client *client, uint32_t pro
 must_check enum outcome rpc_client_await(struct rpc_client *client, struct rpc_pending *pending,
                                          xdrproc_t decode, void *results, struct failure *why);
 
+/* ---- several connections, and one thread that waits for all of them ---- */
+
+enum { RPC_CLIENTS_MAX = 16 };
+
+/* Of a connection that was begun `later`: whether it stands by now. False also when it broke, or was refused. */
+bool rpc_client_is_made(struct rpc_client *client);
+/* As rpc_client_begin, but what the socket does not take now goes out while this connection is awaited or heard. */
+must_check enum outcome rpc_client_post(struct rpc_client *client, uint32_t procedure, xdrproc_t encode,
+                                        const void *arguments, struct bulk_source *source,
+                                        struct rpc_pending **out, struct failure *why);
+/* Whether calls, or the end of one, have not gone out yet. */
+bool rpc_client_has_unsent(struct rpc_client *client);
+/*
+ * Waits until something happens on one of them (a socket moves bytes, or one that was begun later stands), at
+ * most for so long, and takes what came. Those that are broken, or have a reader of their own
+ * (reversed), are left out.
+ */
+void rpc_clients_hear(struct rpc_client *const *clients, size_t count, unsigned limit_ms);
+/* Whether its reply is there. */
+bool rpc_pending_is_answered(struct rpc_client *client, const struct rpc_pending *pending);
+/* Whether its time is over. */
+bool rpc_pending_is_late(const struct rpc_pending *pending);
+/* For so many milliseconds the peer's machine sent neither bytes nor acknowledgements. False: not so, or no network. */
+bool rpc_client_is_silent(const struct rpc_client *client, unsigned milliseconds);
+
+/* ---- what is known of them ---- */
+
 /* How long the answer took, in ns, from the beginning of the call to its coming; 0 before it came. */
 int64_t rpc_pending_took(const struct rpc_pending *pending);
 
 /* The shortest time in ns that a byte took to the peer and its acknowledgement back; 0: not known, or no network. */
 int64_t rpc_client_round_trip(const struct rpc_client *client);
+
+/* What went over the connection until now. False: not known, or no network. */
+bool rpc_client_moved(const struct rpc_client *client, struct distance_moved *out);
 
 /* Large replies will come from far away, several at once: there is room for them in the socket. */
 void rpc_client_expect_much(const struct rpc_client *client);

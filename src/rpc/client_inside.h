@@ -4,6 +4,7 @@
  *   client.c           its life; calls in flight
  *   client_io.c        who reads and writes, and when
  *   client_handle.c    the CLIENT that rpcgen's stubs call
+ *   client_several.c   one thread that waits for several connections
  *   client_reversed.c  calls that the server sends
  *
  * Reading and writing. One mutex guards the state; no system call that moves
@@ -93,6 +94,7 @@ struct rpc_client {
     uint32_t next_xid;
     unsigned call_ms;
     bool broken, closing;
+    bool connecting; /* it was begun later, and is not known to stand */
     struct failure broken_why;
     bool led, writing;
     unsigned held; /* calls in `outgoing` that wait for company */
@@ -127,6 +129,8 @@ must_check enum outcome client_wait(struct rpc_client *client, const bool *flag,
 void client_set(struct rpc_client *client, bool *flag);
 /* Held. The connection is of no more use: all that wait hear so. Only the first reason counts. */
 void client_break(struct rpc_client *client, const struct failure *why);
+/* Moves what can be moved at once, unless another thread leads. */
+void client_turn(struct rpc_client *client);
 /* The reader thread's loop: leads until the connection is broken. `led` was set for it. */
 void client_lead_on(struct rpc_client *client);
 /* Frees what is queued; no thread is there any more. */

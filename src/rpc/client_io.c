@@ -316,6 +316,19 @@ enum outcome client_wait(struct rpc_client *client, const bool *flag, int64_t de
     return OUTCOME_TIMEOUT;
 }
 
+void client_turn(struct rpc_client *client)
+{
+    const bool never = false;
+
+    scoped_lock(&client->mutex);
+    if (client->led || client->broken)
+        return;
+    client->led = true;
+    lead_once(client, &never, 0);
+    client->led = false;
+    hand_over(client);
+}
+
 void client_lead_on(struct rpc_client *client)
 {
     scoped_lock(&client->mutex);

@@ -27,6 +27,28 @@ bool distance_is_cut(int fd, unsigned milliseconds)
            about.tcpi_last_ack_recv >= milliseconds;
 }
 
+bool distance_is_silent(int fd, unsigned milliseconds)
+{
+    struct tcp_info about = {.tcpi_last_ack_recv = 0};
+    socklen_t size = sizeof about;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &size) == 0 &&
+           about.tcpi_last_ack_recv >= milliseconds && about.tcpi_last_data_recv >= milliseconds;
+}
+
+bool distance_moved(int fd, struct distance_moved *out)
+{
+    struct tcp_info about;
+    socklen_t size = sizeof about;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &size) != 0 ||
+        size < offsetof(struct tcp_info, tcpi_rcv_ooopack) + sizeof about.tcpi_rcv_ooopack)
+        return false;
+    *out = (struct distance_moved){.bytes = about.tcpi_bytes_acked + about.tcpi_bytes_received,
+                                   .disorder = (uint64_t)about.tcpi_total_retrans + about.tcpi_rcv_ooopack};
+    return true;
+}
+
 void distance_make_room(int fd, int bytes)
 {
     const int soon = 1;

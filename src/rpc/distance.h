@@ -27,6 +27,17 @@ int64_t distance_of(int fd);
  */
 bool distance_is_cut(int fd, unsigned milliseconds);
 
+/* For so many milliseconds nothing came from there, no byte and no acknowledgement. False: not so, or no network. */
+bool distance_is_silent(int fd, unsigned milliseconds);
+
+/* What went over a connection, both ways. */
+struct distance_moved {
+    uint64_t bytes;
+    uint64_t disorder; /* packets that were sent again, or came after one that was missing */
+};
+/* False: not known, or no network. */
+bool distance_moved(int fd, struct distance_moved *out);
+
 /*
  * So many bytes may come at once, as far as the machine allows (half of tcp_rmem). Unlike with SO_RCVBUF
  * the buffer is the kernel's to widen further. Nothing is lost where it can't be.

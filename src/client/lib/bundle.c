@@ -36,12 +36,12 @@ struct bundle *bundle_new(void)
 void bundle_forget(struct bundle *bundle)
 {
     bundle->sent = false;
-    if (!bundle->pending)
+    if (!bundle->call.pending && !bundle->call.lost)
         return;
     bundle->in_doubt = true;
     xdr_free((xdrproc_t)xdr_fs_upload_many_res, &bundle->res);
     memset(&bundle->res, 0, sizeof bundle->res);
-    bundle->pending = rpc_pending_free(bundle->client, bundle->pending);
+    lanes_end(&bundle->call);
 }
 
 void bundle_reset(struct bundle *bundle)
@@ -309,7 +309,8 @@ static fs_upload_args args_of(const struct bundle *bundle, const struct bundled 
     };
 }
 
-enum outcome bundle_send(struct bundle *bundle, struct fileshare *session, struct failure *why)
+enum outcome bundle_send(struct bundle *bundle, struct fileshare *session, struct lane *lane,
+                         struct failure *why)
 {
     enum outcome outcome = ask(bundle, session, may_replace, why);
     if (outcome != OUTCOME_OK)
@@ -326,9 +327,8 @@ enum outcome bundle_send(struct bundle *bundle, struct fileshare *session, struc
     bundle->sent = true;
     if (args.files.files_len == 0)
         return OUTCOME_OK;
-    bundle->client = session->client;
-    return rpc_client_begin(session->client, FSPROC_UPLOAD_MANY, (xdrproc_t)xdr_fs_upload_many_args, &args,
-                            NULL, &bundle->pending, why);
+    return lanes_begin(session, lane, &bundle->call, FSPROC_UPLOAD_MANY, (xdrproc_t)xdr_fs_upload_many_args,
+                       &args, NULL, bundle->wire, why);
 }
 
 /* As many answers as files were sent, and none that asks for a repeat. */
@@ -353,10 +353,9 @@ static enum outcome check_answers(const struct bundle *bundle, bool final, struc
 
 enum outcome bundle_receive(struct bundle *bundle, struct fileshare *session, bool final, struct failure *why)
 {
-    if (!bundle->pending)
+    if (!bundle->call.pending)
         return OUTCOME_OK;
-    enum outcome outcome = rpc_client_await(bundle->client, bundle->pending,
-                                            (xdrproc_t)xdr_fs_upload_many_res, &bundle->res, why);
+    enum outcome outcome = lanes_await(&bundle->call, (xdrproc_t)xdr_fs_upload_many_res, &bundle->res, why);
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(bundle->res.status, &bundle->res.fs_upload_many_res_u.failure.reason,
                                     "upload", why);

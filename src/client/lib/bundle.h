@@ -50,10 +50,9 @@ struct bundle {
     size_t used; /* of them */
     size_t wire; /* what its arguments take, at most */
     bool sent;
-    bool in_doubt;             /* an earlier call of it got no answer, or one that asked for a repeat */
-    struct rpc_client *client; /* of `pending` */
-    struct rpc_pending *pending;
-    fs_upload_many_res res; /* points into the reply of `pending` */
+    bool in_doubt; /* an earlier call of it got no answer, or one that asked for a repeat */
+    struct lane_call call;
+    fs_upload_many_res res; /* points into the reply of `call` */
 };
 
 /* NULL when there is no memory. */
@@ -75,8 +74,9 @@ enum { BUNDLE_FILE_MAX = 512 << 10 };
 enum bundle_fit bundle_add(struct bundle *bundle, const struct fileshare_put_file *file, size_t wanted,
                            size_t most, int *fd, int64_t *mtime);
 
-/* On the session's connection, which is ready. */
-must_check enum outcome bundle_send(struct bundle *bundle, struct fileshare *session, struct failure *why);
+/* On that lane; what is asked besides, on the session's connection. Both are ready. */
+must_check enum outcome bundle_send(struct bundle *bundle, struct fileshare *session, struct lane *lane,
+                                    struct failure *why);
 
 /*
  * UNAVAILABLE, UNKNOWN: some files were answered so; unless `final`, when that is

@@ -187,21 +187,26 @@ static size_t chunk_size(const struct receipt *receipt)
     return limit < FLIGHT_BYTES ? limit : FLIGHT_BYTES;
 }
 
-static enum outcome ask(struct receipt *receipt, size_t count, struct failure *why)
+static enum outcome begin_call(const struct receipt *receipt, struct lane *lane, struct flight *flight,
+                               uint64_t offset, size_t count, struct failure *why)
 {
-    struct rpc_client *client = receipt->download->session->client;
     fs_download_args args = {
         .name = translate_name(receipt->download->name),
         .revision = translate_id(&receipt->version),
-        .offset = receipt->position,
+        .offset = offset,
         .count = (u_int)count,
     };
-    struct rpc_pending *pending = NULL;
-    enum outcome outcome = rpc_client_begin(client, FSPROC_DOWNLOAD, (xdrproc_t)xdr_fs_download_args, &args,
-                                            NULL, &pending, why);
+    return lanes_begin(receipt->download->session, lane, &flight->call, FSPROC_DOWNLOAD,
+                       (xdrproc_t)xdr_fs_download_args, &args, NULL, count, why);
+}
+
+static enum outcome ask(struct receipt *receipt, struct lane *lane, size_t count, struct failure *why)
+{
+    enum outcome outcome = begin_call(receipt, lane, flights_next(&receipt->flights), receipt->position,
+                                      count, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    flights_add(&receipt->flights, client, pending, receipt->position, count);
+    flights_add(&receipt->flights, receipt->position, count);
     receipt->position += count;
     return OUTCOME_OK;
 }
@@ -215,21 +220,41 @@ static enum outcome ask_first(struct receipt *receipt, struct failure *why)
     size_t size = chunk_size(receipt);
     if (flights_oldest(&receipt->flights))
         return OUTCOME_OK;
-    return ask(receipt, flights_are_far(&receipt->flights) && size > FIRST_FAR ? FIRST_FAR : size, why);
+    return ask(receipt, lanes_pick(receipt->download->session, UINT64_MAX),
+               flights_are_far(&receipt->flights) && size > FIRST_FAR ? FIRST_FAR : size, why);
+}
+
+/* What was lost with its lane, over another one. */
+static enum outcome ask_again(struct receipt *receipt, struct failure *why)
+{
+    struct fileshare *session = receipt->download->session;
+    enum outcome outcome = OUTCOME_OK;
+    for (struct flight *lost; outcome == OUTCOME_OK && (lost = flights_lost(&receipt->flights));) {
+        struct lane *lane = lanes_pick(session, UINT64_MAX);
+        if (!lane)
+            break;
+        outcome = begin_call(receipt, lane, lost, lost->offset, lost->count, why);
+    }
+    return outcome;
 }
 
 static enum outcome fill_window(struct receipt *receipt, struct failure *why)
 {
+    struct fileshare *session = receipt->download->session;
     if (!receipt->begun)
         return ask_first(receipt, why);
-    while (flights_have_room(&receipt->flights) && receipt->position < receipt->entry.size) {
+    lanes_widen(session, receipt->entry.size - receipt->position);
+    enum outcome outcome = ask_again(receipt, why);
+    while (outcome == OUTCOME_OK && flights_have_room(&receipt->flights) &&
+           receipt->position < receipt->entry.size) {
         uint64_t left = receipt->entry.size - receipt->position;
-        size_t count = left < chunk_size(receipt) ? (size_t)left : chunk_size(receipt);
-        enum outcome outcome = ask(receipt, count, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
+        size_t count = lanes_piece(session, left, chunk_size(receipt));
+        struct lane *lane = lanes_pick(session, left);
+        if (!lane)
+            break;
+        outcome = ask(receipt, lane, count, why);
     }
-    return OUTCOME_OK;
+    return outcome;
 }
 
 /* ---- answers ---- */
@@ -286,8 +311,10 @@ static enum outcome take_reply(struct receipt *receipt, struct failure *why)
 {
     struct flights *flights = &receipt->flights;
     fs_download_res res = {0};
-    enum outcome outcome = rpc_client_await(flights->client, flights_oldest(flights)->pending,
-                                            (xdrproc_t)xdr_fs_download_res, &res, why);
+    struct lane_call *call = &flights_oldest(flights)->call;
+    if (!lanes_wait(receipt->download->session, call))
+        return OUTCOME_OK;
+    enum outcome outcome = lanes_await(call, (xdrproc_t)xdr_fs_download_res, &res, why);
     if (outcome == OUTCOME_OK)
         outcome = answer_outcome(receipt, &res, why);
     if (outcome == OUTCOME_OK)
@@ -315,16 +342,16 @@ static void tell_resumed(const struct receipt *receipt)
 static enum outcome receive_round(struct receipt *receipt, struct failure *why)
 {
     receipt->position = receipt->written;
-    enum outcome outcome = session_ready(receipt->download->session, why);
+    struct fileshare *session = receipt->download->session;
+    enum outcome outcome = lanes_ready(session, why);
     if (outcome == OUTCOME_OK) {
-        struct rpc_client *client = receipt->download->session->client;
-        flights_start(&receipt->flights, client);
+        flights_start(&receipt->flights, session);
         if (flights_are_far(&receipt->flights))
-            rpc_client_expect_much(client);
+            rpc_client_expect_much(session->client);
         tell_resumed(receipt);
     }
     while (outcome == OUTCOME_OK) {
-        outcome = stop_check(&receipt->download->session->stop, why);
+        outcome = stop_check(&session->stop, why);
         if (outcome == OUTCOME_OK)
             outcome = fill_window(receipt, why);
         if (outcome == OUTCOME_OK && !flights_oldest(&receipt->flights))

@@ -36,8 +36,7 @@ struct request {
     size_t count;
     size_t done;  /* of these, told or handed over */
     size_t bytes; /* of its answer, about */
-    struct rpc_client *client;
-    struct rpc_pending *pending;
+    struct lane_call call;
 };
 
 struct receiving {
@@ -51,10 +50,10 @@ struct receiving {
     size_t bytes, guess;            /* of the next request, by what is known of its files */
     struct fileshare_get_file file; /* taken, and in no request yet */
     bool has_file, ended;
-    bool alone; /* that file comes by itself */
-    bool final; /* what is answered "try again" is told so */
-    bool moves; /* something came since the last failure */
-    uint64_t moved;
+    bool alone;           /* that file comes by itself */
+    bool final;           /* what is answered "try again" is told so */
+    bool moves;           /* something came since the last failure */
+    uint64_t moved, came; /* bytes, and files in whole answers */
     struct retry retry;
 };
 
@@ -83,8 +82,7 @@ static void show_moved(void *context, uint64_t moved, uint64_t total)
 
 static void request_forget(struct request *request)
 {
-    if (request->pending)
-        request->pending = rpc_pending_free(request->client, request->pending);
+    lanes_end(&request->call);
 }
 
 static void request_reset(struct request *request)
@@ -122,6 +120,22 @@ static bool has_next(struct receiving *receiving)
     return receiving->has_file;
 }
 
+/* What a file whose size is not known may take of a reply, by those that came. */
+static size_t usual_size(const struct receiving *receiving)
+{
+    return receiving->came > 0 ? (size_t)(receiving->moved / receiving->came) + FILE_WIRE
+                               : BYTES_FIRST / GUESS_FIRST;
+}
+
+/* How many of them one request may have. Where calls are bound late they are not to be large. */
+static size_t guess_of(const struct receiving *receiving)
+{
+    size_t fit = receiving->bytes / usual_size(receiving);
+    if (!receiving->session->lanes.late || receiving->guess < fit)
+        return receiving->guess;
+    return fit > 0 ? fit : 1;
+}
+
 /* False: there is nothing for it now. */
 static bool fill(struct receiving *receiving, struct request *request)
 {
@@ -135,17 +149,20 @@ static bool fill(struct receiving *receiving, struct request *request)
         }
         bytes += known ? (size_t)file->size + strlen(file->name) + FILE_WIRE : 0;
         unknown += !known;
-        if (request->count > 0 && (bytes > receiving->bytes || unknown > receiving->guess))
+        if (request->count > 0 && (bytes > receiving->bytes || unknown > guess_of(receiving)))
             break;
         add_wanted(receiving, request);
         /* What is not known may fill a reply. */
-        request->bytes = unknown > 0 ? BYTES_MOST : bytes;
+        request->bytes = unknown == 0                     ? bytes
+                         : receiving->session->lanes.late ? bytes + unknown * usual_size(receiving)
+                                                          : BYTES_MOST;
     }
     return request->count > 0;
 }
 
 /* Asks for what is not done yet. */
-static enum outcome request_send(struct request *request, struct fileshare *session, struct failure *why)
+static enum outcome request_send(struct request *request, struct fileshare *session, struct lane *lane,
+                                 struct failure *why)
 {
     fs_download_one ones[FS_MANY_MAX];
     fs_download_many_args args = {.files = {.files_val = ones}};
@@ -155,29 +172,42 @@ static enum outcome request_send(struct request *request, struct fileshare *sess
                 .name = translate_name(request->files[i].file.name)};
     if (args.files.files_len == 0)
         return OUTCOME_OK;
-    request->client = session->client;
-    return rpc_client_begin(session->client, FSPROC_DOWNLOAD_MANY, (xdrproc_t)xdr_fs_download_many_args,
-                            &args, NULL, &request->pending, why);
+    return lanes_begin(session, lane, &request->call, FSPROC_DOWNLOAD_MANY,
+                       (xdrproc_t)xdr_fs_download_many_args, &args, NULL, request->bytes, why);
 }
 
 static enum outcome send_requests(struct receiving *receiving, struct failure *why)
 {
     struct fileshare *session = receiving->session;
-    enum outcome outcome = session_ready(session, why);
+    enum outcome outcome = lanes_ready(session, why);
     if (outcome == OUTCOME_OK && receiving->generation != session->generation) {
         receiving->generation = session->generation;
         pace_on(&receiving->pace, rpc_client_round_trip(session->client));
     }
-    for (unsigned i = 0; i < receiving->count && outcome == OUTCOME_OK; i++)
-        if (!receiving->requests[i]->pending)
-            outcome = request_send(receiving->requests[i], session, why);
+    for (unsigned i = 0; i < receiving->count && outcome == OUTCOME_OK; i++) {
+        if (receiving->requests[i]->call.pending)
+            continue;
+        struct lane *lane = lanes_pick(session, UINT64_MAX);
+        if (!lane)
+            break;
+        outcome = request_send(receiving->requests[i], session, lane, why);
+    }
     return outcome;
+}
+
+/* Whether one more request may be begun: where calls are bound late each lane has a window of its own. */
+static bool has_room(struct receiving *receiving)
+{
+    struct fileshare *session = receiving->session;
+    if (!session->lanes.late)
+        return pace_has_room(&receiving->pace);
+    return receiving->count < PACE_MOST && lanes_pick(session, UINT64_MAX);
 }
 
 static enum outcome fill_window(struct receiving *receiving, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
-    while (pace_has_room(&receiving->pace) && outcome == OUTCOME_OK) {
+    while (has_room(receiving) && outcome == OUTCOME_OK) {
         struct request **request = &receiving->requests[receiving->count];
         if (!*request && !(*request = calloc(1, sizeof **request)))
             return failure_set(why, OUTCOME_NOMEM, "no memory for a download");
@@ -185,8 +215,12 @@ static enum outcome fill_window(struct receiving *receiving, struct failure *why
             break;
         receiving->count++;
         pace_add(&receiving->pace, (*request)->bytes);
-        receiving->bytes = 2 * receiving->bytes < BYTES_MOST ? 2 * receiving->bytes : BYTES_MOST;
+        size_t most = lanes_piece(receiving->session, UINT64_MAX, BYTES_MOST);
+        receiving->bytes = 2 * receiving->bytes < most ? 2 * receiving->bytes : most;
         outcome = send_requests(receiving, why);
+        /* More than one request is as good as much. */
+        if (outcome == OUTCOME_OK && has_next(receiving))
+            lanes_widen(receiving->session, UINT64_MAX);
     }
     return outcome == OUTCOME_OK && receiving->count > 0 ? send_requests(receiving, why) : outcome;
 }
@@ -218,6 +252,7 @@ static enum outcome take_whole(struct receiving *receiving, const struct filesha
                            names_subject(file->name, subject), download->content.fs_data_len,
                            (unsigned long long)entry.size);
     receiving->moved += entry.size;
+    receiving->came++;
     return landing_add(&receiving->landing, file, &entry, &download->content, why);
 }
 
@@ -266,13 +301,12 @@ static enum outcome take_reply(struct receiving *receiving, struct request *requ
 {
     fs_download_many_res res = {0};
     enum outcome outcome = OUTCOME_OK;
-    bool asked = request->pending != NULL;
+    bool asked = request->call.pending != NULL;
     size_t before = request->done;
     if (asked)
-        outcome = rpc_client_await(request->client, request->pending, (xdrproc_t)xdr_fs_download_many_res,
-                                   &res, why);
+        outcome = lanes_await(&request->call, (xdrproc_t)xdr_fs_download_many_res, &res, why);
     if (outcome == OUTCOME_OK && asked)
-        pace_heard(&receiving->pace, request->bytes, rpc_pending_took(request->pending));
+        pace_heard(&receiving->pace, request->bytes, rpc_pending_took(request->call.pending));
     if (outcome == OUTCOME_OK)
         outcome = translate_outcome(res.status, &res.fs_download_many_res_u.failure.reason, "download", why);
     if (outcome == OUTCOME_OK)
@@ -338,6 +372,20 @@ static enum outcome next_alone(struct receiving *receiving, struct failure *why)
 
 /* ---- all ---- */
 
+static bool wants_answer(const struct request *request)
+{
+    for (size_t i = request->done; i < request->count; i++)
+        if (!request->files[i].trouble)
+            return true;
+    return false;
+}
+
+/* Its answer, or there is none to wait for. */
+static bool is_to_be_taken(struct receiving *receiving, struct request *request)
+{
+    return !wants_answer(request) || lanes_wait(receiving->session, &request->call);
+}
+
 /* Until nothing is under way. */
 static enum outcome receive_all(struct receiving *receiving, struct failure *why)
 {
@@ -348,6 +396,8 @@ static enum outcome receive_all(struct receiving *receiving, struct failure *why
             outcome = fill_window(receiving, why);
         if (outcome != OUTCOME_OK || receiving->count == 0)
             return outcome;
+        if (!is_to_be_taken(receiving, receiving->requests[0]))
+            continue;
         outcome = take_reply(receiving, receiving->requests[0], &alone, why);
         if (outcome == OUTCOME_OK && alone)
             outcome = next_alone(receiving, why);

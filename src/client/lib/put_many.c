@@ -106,8 +106,8 @@ static void end_oldest(struct sending *sending, enum outcome failed, const struc
         tell(sending, &oldest->files[i].file, outcome, &entry, unchanged, why ? why : &reason);
     }
     sending->moved += oldest->used;
-    if (!why && oldest->pending)
-        pace_heard(&sending->pace, oldest->wire, rpc_pending_took(oldest->pending));
+    if (!why && oldest->call.pending)
+        pace_heard(&sending->pace, oldest->wire, rpc_pending_took(oldest->call.pending));
     pace_end(&sending->pace, oldest->wire);
     show_moved(sending, 0, UINT64_MAX);
     bundle_reset(oldest);
@@ -122,6 +122,13 @@ static size_t wire_most(const struct sending *sending)
 {
     size_t most = sending->session->greeting.data_max;
     return most < FS_DATA_MAX ? most : FS_DATA_MAX;
+}
+
+/* What the next bundle may be, after one of so many bytes. */
+static size_t wanted_next(const struct sending *sending)
+{
+    size_t most = lanes_piece(sending->session, UINT64_MAX, wire_most(sending));
+    return 2 * sending->wanted < most ? 2 * sending->wanted : most;
 }
 
 static bool has_next(struct sending *sending)
@@ -152,21 +159,38 @@ static bool fill(struct sending *sending, struct bundle *bundle)
 static enum outcome send_bundles(struct sending *sending, struct failure *why)
 {
     struct fileshare *session = sending->session;
-    enum outcome outcome = session_ready(session, why);
+    enum outcome outcome = lanes_ready(session, why);
     if (outcome == OUTCOME_OK && sending->generation != session->generation) {
         sending->generation = session->generation;
         pace_on(&sending->pace, rpc_client_round_trip(session->client));
     }
-    for (unsigned i = 0; i < sending->count && outcome == OUTCOME_OK; i++)
-        if (!sending->bundles[i]->sent)
-            outcome = bundle_send(sending->bundles[i], session, why);
+    for (unsigned i = 0; i < sending->count && outcome == OUTCOME_OK; i++) {
+        struct bundle *bundle = sending->bundles[i];
+        if (bundle->call.lost)
+            bundle_forget(bundle);
+        if (bundle->sent)
+            continue;
+        struct lane *lane = lanes_pick(session, UINT64_MAX);
+        if (!lane)
+            break;
+        outcome = bundle_send(bundle, session, lane, why);
+    }
     return outcome;
+}
+
+/* Whether one more bundle may be begun: where calls are bound late each lane has a window of its own. */
+static bool has_room(struct sending *sending)
+{
+    struct fileshare *session = sending->session;
+    if (!session->lanes.late)
+        return pace_has_room(&sending->pace);
+    return sending->count < PACE_MOST && lanes_pick(session, UINT64_MAX);
 }
 
 static enum outcome fill_window(struct sending *sending, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
-    while (pace_has_room(&sending->pace) && outcome == OUTCOME_OK) {
+    while (has_room(sending) && outcome == OUTCOME_OK) {
         struct bundle **bundle = &sending->bundles[sending->count];
         if (!*bundle && !(*bundle = bundle_new()))
             return failure_set(why, OUTCOME_NOMEM, "no memory for an upload");
@@ -174,10 +198,20 @@ static enum outcome fill_window(struct sending *sending, struct failure *why)
             break;
         sending->count++;
         pace_add(&sending->pace, (*bundle)->wire);
-        sending->wanted = 2 * sending->wanted < wire_most(sending) ? 2 * sending->wanted : wire_most(sending);
+        sending->wanted = wanted_next(sending);
         outcome = send_bundles(sending, why);
+        /* More than one bundle is as good as much. */
+        if (outcome == OUTCOME_OK && has_next(sending))
+            lanes_widen(sending->session, UINT64_MAX);
     }
     return outcome == OUTCOME_OK && sending->count > 0 ? send_bundles(sending, why) : outcome;
+}
+
+/* Its answer, or there is none to wait for. */
+static bool is_to_be_taken(struct sending *sending, struct bundle *bundle)
+{
+    bool is_all_told = bundle->sent && !bundle->call.pending && !bundle->call.lost;
+    return is_all_told || lanes_wait(sending->session, &bundle->call);
 }
 
 /* Until nothing is under way. */
@@ -189,6 +223,8 @@ static enum outcome send_all(struct sending *sending, struct failure *why)
             outcome = fill_window(sending, why);
         if (outcome != OUTCOME_OK || sending->count == 0)
             return outcome;
+        if (!is_to_be_taken(sending, sending->bundles[0]))
+            continue;
         outcome = bundle_receive(sending->bundles[0], sending->session, sending->final, why);
         if (outcome != OUTCOME_OK) {
             bundle_forget(sending->bundles[0]);

@@ -207,6 +207,17 @@ enum outcome reach_address(const struct target *target, const struct address *ad
     return try_address(&attempt, address, why);
 }
 
+enum outcome reach_lane(const struct target *target, const struct address *address, unsigned call_ms,
+                        const struct stop *stop, struct rpc_client **out, struct failure *why)
+{
+    struct rpc_client_options options = options_of(target, NULL, stop);
+    options.later = true;
+    enum outcome outcome = rpc_client_connect(address, &options, out, why);
+    if (outcome == OUTCOME_OK)
+        reach_limit(*out, call_ms);
+    return outcome;
+}
+
 enum outcome reach_server(const struct target *target, const struct reach_back *back, unsigned call_ms,
                           const struct stop *stop, struct rpc_client **out, struct greeting *greeting,
                           struct failure *why)

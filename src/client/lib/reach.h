@@ -66,5 +66,13 @@ must_check enum outcome reach_address(const struct target *target, const struct 
                                       unsigned call_ms, const struct stop *stop, struct rpc_client **out,
                                       struct greeting *greeting, struct failure *why);
 
+/*
+ * One more connection to where a server greeted: begun, and not waited for (rpc_client_is_made). It
+ * greets nobody. No network: waits as usual.
+ */
+must_check enum outcome reach_lane(const struct target *target, const struct address *address,
+                                   unsigned call_ms, const struct stop *stop, struct rpc_client **out,
+                                   struct failure *why);
+
 /* How long a call on this connection may take from now on. */
 void reach_limit(struct rpc_client *client, unsigned call_ms);

@@ -109,6 +109,7 @@ bool session_goes_on(const struct fileshare *session, enum outcome outcome)
 
 void session_drop(struct fileshare *session)
 {
+    lanes_close(&session->lanes);
     session->client = rpc_client_close(session->client);
     session->greeted = false;
 }
@@ -215,6 +216,7 @@ enum fileshare_status session_report(struct fileshare *session, enum outcome out
 {
     if (outcome == OUTCOME_STOPPED)
         stop_take(&session->stop);
+    lanes_close(&session->lanes);
     return translate_report(outcome, why, error);
 }
 
@@ -253,6 +255,7 @@ static enum outcome session_open(struct fileshare *session, const struct filesha
     session->told = options->told;
     session->told_context = options->told_context;
     session->call_ms = CALL_MS;
+    session->connections = options->connections;
     enum outcome outcome = stop_init(&session->stop, why);
     if (outcome == OUTCOME_OK)
         outcome = set_target(&session->target, options, why);
@@ -273,6 +276,8 @@ enum fileshare_status fileshare_open(const struct fileshare_options *options, st
     static const struct fileshare_options defaults;
     struct failure why = {0};
     struct fileshare *session = calloc(1, sizeof *session);
+    if (session)
+        lanes_init(&session->lanes);
     if (!session)
         return translate_report(failure_set(&why, OUTCOME_NOMEM, "no memory for a session"), &why, error);
     enum outcome outcome = session_open(session, options ? options : &defaults, &why);

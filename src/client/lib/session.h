@@ -22,6 +22,7 @@
  */
 #pragma once
 
+#include "client/lib/lanes.h"
 #include "client/lib/partial.h"
 #include "client/lib/reach.h"
 #include "client/lib/stop.h"
@@ -46,6 +47,8 @@ struct fileshare {
     struct stop stop;
     unsigned call_ms;          /* of one call */
     struct rpc_client *client; /* NULL: not connected */
+    unsigned connections;      /* of one transfer; 0: by how far away the server is */
+    struct lanes lanes;
     unsigned generation;       /* grows with every connection */
     bool greeted;              /* there is, or was just now, a connection */
     struct reach_back back;    /* of connections that take reversed calls; else zeros */

@@ -3,6 +3,7 @@
 #include "base/scoped.h"
 #include "client/lib/flight.h"
 #include "client/lib/unfinished.h"
+#include "client/lib/upload_small.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,48 +11,13 @@
 
 enum {
     STALLS_MAX = 64,      /* rewinds in a row without a byte of progress */
+    DISORDERS_MAX = 3,    /* rewinds, until there is one connection for the rest of it */
     VANISHED_MAX = 3,     /* how often the server may have dropped the upload in the middle */
     QUIET_MS = 20 * 1000, /* a slow pipe: say something to the server so often */
     WINDOW_OF_PIPE = CONTENT_KEPT - FLIGHT_BYTES /* what went in vain can be read again */
 };
 
-/* ---- one call ---- */
-
-static enum outcome send_small(const struct upload *upload, size_t size, struct fileshare_entry *out,
-                               struct failure *why)
-{
-    scoped_free uint8_t *bytes = malloc(size > 0 ? size : 1);
-    if (!bytes)
-        return failure_set(why, OUTCOME_NOMEM, "%s: no memory", upload->subject);
-    enum outcome outcome = content_copy(upload->content, 0, bytes, size, why);
-    if (outcome == OUTCOME_OK)
-        outcome = content_settle(upload->content, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    struct digest_value digest = content_digest(upload->content);
-    struct id op = id_random();
-    fs_upload_args args = {
-        .op = translate_id(&op),
-        .name = translate_name(upload->name),
-        .policy = upload->policy,
-        .mtime = event_time_to_wire(upload->mtime),
-        .digest = translate_digest(&digest),
-        .content = {.fs_data_len = (u_int)size, .fs_data_val = (char *)bytes},
-    };
-    fs_entry_res res = {0};
-    struct session_call call = SESSION_CALL(FSPROC_UPLOAD, fs_upload_args, &args, fs_entry_res, &res);
-    outcome = session_call(upload->session, &call, why);
-    if (outcome == OUTCOME_OK)
-        outcome = translate_outcome(res.status, &res.fs_entry_res_u.failure.reason, upload->subject, why);
-    if (outcome == OUTCOME_OK)
-        outcome = translate_entry(&res.fs_entry_res_u.entry, out, why);
-    session_call_end(&call);
-    if (outcome == OUTCOME_OK && upload->progress)
-        upload->progress(upload->context, size, size);
-    return outcome;
-}
-
-/* ---- many calls ---- */
+/* ---- bytes ---- */
 
 struct stream {
     const struct upload *upload;
@@ -65,7 +31,8 @@ struct stream {
     uint64_t sent;     /* the end of what was ever sent */
     uint64_t held;     /* by the server, as far as we know */
     unsigned stalls;
-    bool opened;   /* the server has it, as far as we know */
+    unsigned disorders; /* rewinds while there were several lanes */
+    bool opened;        /* the server has it, as far as we know */
     bool in_doubt; /* a COMMIT went out that may be done, or still be at work; under an earlier id, too */
     struct flights flights;
 };
@@ -85,31 +52,50 @@ static bool chunk_fill(struct bulk_source *source, void *to, size_t count)
     return chunk->outcome == OUTCOME_OK;
 }
 
-static enum outcome send_chunk(struct stream *stream, size_t count, struct failure *why)
+static enum outcome send_chunk(struct stream *stream, struct lane *lane, struct flight *flight,
+                               uint64_t offset, size_t count, struct failure *why)
 {
-    struct rpc_client *client = stream->upload->session->client;
     struct chunk chunk = {.source = {.fill = chunk_fill},
                           .content = stream->upload->content,
-                          .offset = stream->position,
+                          .offset = offset,
                           .outcome = OUTCOME_OK};
     fs_upload_data_args args = {
         .upload = translate_id(&stream->id),
-        .offset = stream->position,
+        .offset = offset,
         .content = {.fs_data_len = (u_int)count, .fs_data_val = (char *)&chunk.source},
     };
-    struct rpc_pending *pending = NULL;
-    enum outcome outcome = rpc_client_begin(client, FSPROC_UPLOAD_DATA, (xdrproc_t)xdr_fs_upload_data_args,
-                                            &args, &chunk.source, &pending, why);
-    if (outcome != OUTCOME_OK) {
-        if (chunk.outcome == OUTCOME_OK)
-            return outcome;
+    enum outcome outcome = lanes_begin(stream->upload->session, lane, &flight->call, FSPROC_UPLOAD_DATA,
+                                       (xdrproc_t)xdr_fs_upload_data_args, &args, &chunk.source, count, why);
+    if (outcome != OUTCOME_OK && chunk.outcome != OUTCOME_OK)
         return failure_set(why, chunk.outcome, "%s", chunk.why.text);
-    }
-    flights_add(&stream->flights, client, pending, stream->position, count);
+    return outcome;
+}
+
+static enum outcome send_next(struct stream *stream, struct lane *lane, size_t count, struct failure *why)
+{
+    struct flight *flight = flights_next(&stream->flights);
+    enum outcome outcome = send_chunk(stream, lane, flight, stream->position, count, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    flights_add(&stream->flights, stream->position, count);
     stream->position += count;
     if (stream->position > stream->sent)
         stream->sent = stream->position;
     return OUTCOME_OK;
+}
+
+/* What was lost with its lane, over another one. */
+static enum outcome send_again(struct stream *stream, struct failure *why)
+{
+    struct fileshare *session = stream->upload->session;
+    enum outcome outcome = OUTCOME_OK;
+    for (struct flight *lost; outcome == OUTCOME_OK && (lost = flights_lost(&stream->flights));) {
+        struct lane *lane = lanes_pick(session, UINT64_MAX);
+        if (!lane)
+            break;
+        outcome = send_chunk(stream, lane, lost, lost->offset, lost->count, why);
+    }
+    return outcome;
 }
 
 /* A pipe that gives nothing for long: the server shall not think that we are gone. */
@@ -119,35 +105,47 @@ static enum outcome stay_in_touch(struct fileshare *session, struct failure *why
                               why);
 }
 
+/* Of a file; of a pipe nobody knows. */
+static uint64_t left_of(const struct stream *stream)
+{
+    const struct content *content = stream->upload->content;
+    if (!content_is_file(content))
+        return UINT64_MAX;
+    return content_size(content) > stream->position ? content_size(content) - stream->position : 0;
+}
+
 static enum outcome fill_window(struct stream *stream, struct failure *why)
 {
-    size_t limit = stream->upload->session->greeting.data_max;
-    size_t want = limit < FLIGHT_BYTES ? limit : FLIGHT_BYTES;
-    while (flights_have_room(&stream->flights)) {
-        size_t available = 0;
-        enum outcome outcome = content_peek(stream->upload->content, stream->position, want, QUIET_MS,
-                                            &available, why);
+    struct fileshare *session = stream->upload->session;
+    size_t limit = session->greeting.data_max;
+    if (limit > FLIGHT_BYTES)
+        limit = FLIGHT_BYTES;
+    lanes_widen(session, left_of(stream));
+    enum outcome outcome = send_again(stream, why);
+    while (outcome == OUTCOME_OK && flights_have_room(&stream->flights)) {
+        struct lane *lane = lanes_pick(session, left_of(stream));
+        if (!lane)
+            break;
+        size_t available = 0, want = lanes_piece(session, left_of(stream), limit);
+        outcome = content_peek(stream->upload->content, stream->position, want, QUIET_MS, &available, why);
         if (outcome == OUTCOME_TIMEOUT && stream->flights.count > 0)
             return OUTCOME_OK;
         if (outcome == OUTCOME_TIMEOUT) {
-            outcome = stay_in_touch(stream->upload->session, why);
+            outcome = stay_in_touch(session, why);
             if (outcome == OUTCOME_OK)
                 continue;
         }
         if (outcome != OUTCOME_OK || available == 0)
             return outcome;
-        outcome = send_chunk(stream, available, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
+        outcome = send_next(stream, lane, available, why);
     }
-    return OUTCOME_OK;
+    return outcome;
 }
 
 static enum outcome await_oldest(struct stream *stream, fs_upload_data_res *res, struct failure *why)
 {
-    struct flights *flights = &stream->flights;
-    enum outcome outcome = rpc_client_await(flights->client, flights_oldest(flights)->pending,
-                                            (xdrproc_t)xdr_fs_upload_data_res, res, why);
+    enum outcome outcome = lanes_await(&flights_oldest(&stream->flights)->call,
+                                       (xdrproc_t)xdr_fs_upload_data_res, res, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (res->status == FS_OK || res->status == FS_OFFSET) {
@@ -163,57 +161,96 @@ static enum outcome await_oldest(struct stream *stream, fs_upload_data_res *res,
     return translate_outcome(res->status, &res->reason, stream->upload->subject, why);
 }
 
-/* Some bytes went in vain: hears all that is under way, then goes on from what is held. */
-static enum outcome rewind_to_held(struct stream *stream, struct failure *why)
+/* Hears all that is under way, but for what was lost. */
+static enum outcome hear_all(struct stream *stream, struct failure *why)
 {
     while (flights_oldest(&stream->flights)) {
+        struct lane_call *call = &flights_oldest(&stream->flights)->call;
         fs_upload_data_res res = {0};
-        enum outcome outcome = await_oldest(stream, &res, why);
+        if (!call->lost && !lanes_wait(stream->upload->session, call))
+            continue;
+        enum outcome outcome = call->lost ? OUTCOME_OK : await_oldest(stream, &res, why);
         if (outcome != OUTCOME_OK)
             return outcome;
         flights_end_oldest(&stream->flights);
     }
+    return OUTCOME_OK;
+}
+
+/* Some bytes went in vain: goes on from what is held. */
+static enum outcome rewind_to_held(struct stream *stream, struct failure *why)
+{
+    enum outcome outcome = hear_all(stream, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     stream->position = stream->held;
     flights_narrow(&stream->flights);
+    /* A server may take bytes only where those that it holds end. */
+    if (stream->upload->session->lanes.count > 1 && ++stream->disorders > DISORDERS_MAX)
+        lanes_narrow(stream->upload->session);
     if (++stream->stalls > STALLS_MAX)
         return failure_set(why, OUTCOME_PROTOCOL, "%s: the server takes no more of it at byte %llu",
                            stream->upload->subject, (unsigned long long)stream->held);
     return OUTCOME_OK;
 }
 
+/* Whether the server has the bytes of the oldest, whatever it says: another copy of them came before. */
+static bool has_oldest(const struct stream *stream, const struct flight *oldest)
+{
+    return stream->held >= oldest->offset + oldest->count;
+}
+
 static enum outcome take_reply(struct stream *stream, struct failure *why)
 {
     const struct upload *upload = stream->upload;
+    struct flight *oldest = flights_oldest(&stream->flights);
     fs_upload_data_res res = {0};
+    if (!lanes_wait(upload->session, &oldest->call))
+        return OUTCOME_OK;
     enum outcome outcome = await_oldest(stream, &res, why);
     if (outcome != OUTCOME_OK)
         return outcome;
+    bool in_vain = res.status == FS_OFFSET && !has_oldest(stream, oldest);
     if (res.status == FS_OK)
         flights_heard(&stream->flights);
     flights_end_oldest(&stream->flights);
-    if (res.status == FS_OFFSET)
+    if (in_vain)
         return rewind_to_held(stream, why);
     if (upload->progress)
         upload->progress(upload->context, stream->held, content_size(upload->content));
     return OUTCOME_OK;
 }
 
-static enum outcome send_data(struct stream *stream, struct failure *why)
+static enum outcome send_all(struct stream *stream, struct failure *why)
 {
-    flights_start(&stream->flights, stream->upload->session->client);
     for (;;) {
         enum outcome outcome = stop_check(&stream->upload->session->stop, why);
         if (outcome == OUTCOME_OK)
             outcome = fill_window(stream, why);
         if (outcome != OUTCOME_OK)
             return outcome;
-        if (!flights_oldest(&stream->flights))
-            break;
-        outcome = take_reply(stream, why);
+        if (flights_oldest(&stream->flights))
+            outcome = take_reply(stream, why);
+        else if (stream->held < stream->position)
+            outcome = rewind_to_held(stream, why); /* all of it was taken, and some is missing */
+        else
+            return OUTCOME_OK;
         if (outcome != OUTCOME_OK)
             return outcome;
     }
-    return content_settle(stream->upload->content, why);
+}
+
+static enum outcome send_data(struct stream *stream, struct failure *why)
+{
+    struct fileshare *session = stream->upload->session;
+    enum outcome outcome = lanes_ready(session, why);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    /* The server takes its bytes in their order. */
+    lanes_narrow(session);
+    flights_start(&stream->flights, session);
+    outcome = send_all(stream, why);
+    return outcome == OUTCOME_OK ? content_settle(stream->upload->content, why) : outcome;
 }
 
 /* ---- rounds ---- */
@@ -547,5 +584,5 @@ enum outcome upload_send(const struct upload *upload, struct fileshare_entry *ou
     if (available > small)
         return send_large(upload, out, why);
     drop_unfinished(upload);
-    return send_small(upload, available, out, why);
+    return upload_small(upload, available, out, why);
 }

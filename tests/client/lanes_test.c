@@ -1,0 +1,235 @@
+/* Several connections of one transfer, against a real server: how many, and what becomes of it when they are cut. */
+#include "client/crowd.h"
+#include "client/daemon.h"
+#include "client/proxy.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client/must.h"
+
+enum { SIZE = (6 << 20) + 4711, LANES = 4, ROUNDS = 4 };
+
+static struct daemon server;
+static struct proxy *proxy;
+static uint8_t *bytes;
+static uint64_t dice;
+
+static uint64_t roll(uint64_t below)
+{
+    dice = dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (dice >> 33) % below;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    const char *seed = getenv("FILESHARE_FAULT_SEED");
+    dice = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL);
+    printf("# FILESHARE_FAULT_SEED=%llu\n", (unsigned long long)dice);
+    daemon_begin(&server);
+    proxy = proxy_new(server.port);
+    bytes = pattern_bytes(SIZE, 5);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    proxy_free(proxy);
+    daemon_end(&server);
+    free(bytes);
+    return 0;
+}
+
+/* On the thread that transfers: a server that was killed comes back once it is missed. */
+static void told(void *context, const struct fileshare_incident *incident)
+{
+    (void)context;
+    if (incident->kind == FILESHARE_LOST && server.pid == 0)
+        daemon_start(&server);
+}
+
+static struct fileshare *session_of(unsigned connections)
+{
+    char state[128];
+    struct fileshare_error error = {0};
+    struct fileshare *session = NULL;
+    snprintf(state, sizeof state, "%s/state", server.folder);
+    const struct fileshare_options options = {
+        .server = proxy_address(proxy),
+        .retry_seconds = 60 * (unsigned)slowness(),
+        .connections = connections,
+        .without_rpcbind = true,
+        .state_folder = state,
+        .told = told,
+    };
+    must(fileshare_open(&options, &session, &error), error);
+    return session;
+}
+
+/* How many connections a download of it took, besides the session's own. */
+static unsigned more_for(unsigned connections)
+{
+    struct fileshare *session = session_of(connections);
+    unsigned before = proxy_connections(proxy);
+    get_ok(session, "there", bytes, SIZE);
+    unsigned after = proxy_connections(proxy);
+    fileshare_close(session);
+    return after - before;
+}
+
+static void test_as_many_as_were_asked_for(void **state)
+{
+    (void)state;
+    struct fileshare *session = session_of(1);
+    put_ok(session, "there", bytes, SIZE);
+    assert_int_equal(more_for(1), 0);
+    assert_int_equal(more_for(0), 0); /* near by one is enough */
+    assert_int_equal(more_for(2), 1);
+    assert_int_equal(more_for(8), 7);
+    assert_int_equal(more_for(900), 7);
+    /* What is small needs no more than one. */
+    put_ok(session, "little", bytes, 100000);
+    struct fileshare *several = session_of(LANES);
+    unsigned before = proxy_connections(proxy);
+    get_ok(several, "little", bytes, 100000);
+    assert_int_equal(proxy_connections(proxy), before);
+    /* They are closed with each function, and opened for the next. */
+    get_ok(several, "there", bytes, SIZE);
+    get_ok(several, "there", bytes, SIZE);
+    assert_int_equal(proxy_connections(proxy), before + 2 * (LANES - 1));
+    fileshare_close(several);
+    fileshare_close(session);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct fileshare *session = session_of(LANES);
+    proxy_shut(proxy, true); /* nobody takes them */
+    get_ok(session, "there", bytes, SIZE);
+    proxy_shut(proxy, false);
+    fileshare_close(session);
+}
+
+static void test_download_with_cuts(void **state)
+{
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct fileshare *session = session_of(LANES);
+        /* Whoever comes first: the session's own, or others. */
+        proxy_plan(proxy, 1 + (unsigned)roll(LANES), 0, 1 + roll(SIZE / LANES));
+        get_ok(session, "there", bytes, SIZE);
+        proxy_plan(proxy, 0, 0, 0);
+        fileshare_close(session);
+    }
+}
+
+static void test_upload_with_cuts(void **state)
+{
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        char name[32];
+        snprintf(name, sizeof name, "up%d", round);
+        struct fileshare *session = session_of(LANES);
+        proxy_plan(proxy, 1 + (unsigned)roll(LANES), 1 + roll(SIZE / LANES), 0);
+        put_ok(session, name, bytes, SIZE);
+        proxy_plan(proxy, 0, 0, 0);
+        get_ok(session, name, bytes, SIZE);
+        fileshare_close(session);
+    }
+}
+
+static void test_many_with_cuts(void **state)
+{
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        char prefix[32];
+        struct fileshare_error error = {0};
+        snprintf(prefix, sizeof prefix, "crowd%d", round);
+        struct crowd *crowd = crowd_new(server.folder, prefix, 400, 61, 30000, 7);
+        struct fileshare *session = session_of(LANES);
+        proxy_plan(proxy, 1 + (unsigned)roll(LANES), 1 + roll(1 << 20), 0);
+        must(crowd_put(crowd, session, &error), error);
+        crowd_all(crowd, FILESHARE_OK);
+        proxy_plan(proxy, 1 + (unsigned)roll(LANES), 0, 1 + roll(1 << 20));
+        must(crowd_get(crowd, session, server.folder, &error), error);
+        proxy_plan(proxy, 0, 0, 0);
+        crowd_all(crowd, FILESHARE_OK);
+        crowd_compare(crowd);
+        crowd_free(crowd);
+        fileshare_close(session);
+    }
+}
+
+/* Kills the server, once, when so much was moved. */
+struct killing {
+    uint64_t at;
+    bool done;
+};
+
+static void kill_at(void *context, uint64_t moved, uint64_t total)
+{
+    struct killing *killing = context;
+    (void)total;
+    if (killing->done || moved < killing->at)
+        return;
+    killing->done = true;
+    daemon_stop(&server, SIGKILL);
+}
+
+static void test_killed_server(void **state)
+{
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        char name[32];
+        struct fileshare_error error = {0};
+        struct killing up = {.at = 1 + roll(SIZE)}, down = {.at = 1 + roll(SIZE)};
+        struct fileshare *session = session_of(LANES);
+        snprintf(name, sizeof name, "killed%d", round);
+        int fd = file_of(bytes, SIZE);
+        const struct fileshare_put put = {.name = name,
+                                          .fd = fd,
+                                          .mtime = INT64_MIN,
+                                          .progress = kill_at,
+                                          .context = &up};
+        must(fileshare_put(session, &put, NULL, NULL, &error), error);
+        close(fd);
+        fd = file_of("", 0);
+        const struct fileshare_get get = {.name = name, .fd = fd, .progress = kill_at, .context = &down};
+        if (server.pid == 0)
+            daemon_start(&server);
+        must(fileshare_get(session, &get, NULL, &error), error);
+        if (server.pid == 0)
+            daemon_start(&server);
+        assert_true(up.done && down.done);
+        expect_file(fd, bytes, SIZE);
+        close(fd);
+        fileshare_close(session);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_as_many_as_were_asked_for),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_download_with_cuts),
+        cmocka_unit_test(test_upload_with_cuts),
+        cmocka_unit_test(test_many_with_cuts),
+        cmocka_unit_test(test_killed_server),
+    };
+
+    return cmocka_run_group_tests_name("lanes", tests, begin, end);
+}

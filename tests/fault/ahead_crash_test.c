@@ -28,7 +28,7 @@ enum { PIECES = 24, PIECE = 256 << 10, SIZE = PIECES * PIECE, LANES = 2, DEAD_WI
 
 static struct daemon server;
 
-struct lane {
+struct carrier {
     struct fileshare *session;
     struct id upload;
     uint8_t *bytes;
@@ -39,29 +39,29 @@ struct lane {
     pthread_t thread;
 };
 
-static void *lane_run(void *argument)
+static void *carrier_run(void *argument)
 {
-    struct lane *lane = argument;
-    for (unsigned i = 0; i < lane->count && !lane->broke; i++) {
+    struct carrier *carrier = argument;
+    for (unsigned i = 0; i < carrier->count && !carrier->broke; i++) {
         fs_status status = FS_OK;
-        lane->broke = !by_hand_piece(lane->session, &lane->upload, lane->bytes,
-                                     (uint64_t)lane->order[i] * PIECE, PIECE, &status, &lane->held);
+        carrier->broke = !by_hand_piece(carrier->session, &carrier->upload, carrier->bytes,
+                                        (uint64_t)carrier->order[i] * PIECE, PIECE, &status, &carrier->held);
         assert_int_equal(status, FS_OK);
     }
     return NULL;
 }
 
-static void lane_begin(struct lane *lane, const struct id *upload, uint8_t *bytes)
+static void carrier_begin(struct carrier *carrier, const struct id *upload, uint8_t *bytes)
 {
-    *lane = (struct lane){.session = daemon_session(&server, server.tcp, 60),
-                          .upload = *upload,
-                          .bytes = bytes};
+    *carrier = (struct carrier){.session = daemon_session(&server, server.tcp, 60),
+                                .upload = *upload,
+                                .bytes = bytes};
 }
 
-static void finish(struct lane *lane, const char *name)
+static void finish(struct carrier *carrier, const char *name)
 {
-    assert_int_equal(by_hand_commit(lane->session, &lane->upload, lane->bytes, SIZE), FS_OK);
-    get_ok(lane->session, name, lane->bytes, SIZE);
+    assert_int_equal(by_hand_commit(carrier->session, &carrier->upload, carrier->bytes, SIZE), FS_OK);
+    get_ok(carrier->session, name, carrier->bytes, SIZE);
 }
 
 /* ---- two connections ---- */
@@ -75,7 +75,7 @@ static uint64_t below(uint64_t bound)
 }
 
 /* All pieces but the first, dealt out at random; some are dealt to both. */
-static void deal(struct lane lanes[LANES])
+static void deal(struct carrier carriers[LANES])
 {
     unsigned order[PIECES];
     for (unsigned i = 0; i < PIECES; i++) {
@@ -87,7 +87,7 @@ static void deal(struct lane lanes[LANES])
         unsigned to = (unsigned)below(LANES + 1);
         for (unsigned n = 0; n < LANES && order[i] > 0; n++)
             if (to == n || to == LANES)
-                lanes[n].order[lanes[n].count++] = order[i];
+                carriers[n].order[carriers[n].count++] = order[i];
     }
 }
 
@@ -98,7 +98,7 @@ static void test_two_connections(void **state)
     dice = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
     print_message("FILESHARE_FAULT_SEED=%llu\n", (unsigned long long)dice);
     for (unsigned round = 0; round < 5; round++) {
-        struct lane lanes[LANES];
+        struct carrier carriers[LANES];
         struct id upload = id_random();
         uint8_t *bytes = pattern_bytes(SIZE, round + 1);
         char name[32];
@@ -106,23 +106,23 @@ static void test_two_connections(void **state)
         uint64_t held;
         snprintf(name, sizeof name, "lanes/%u", round);
         for (unsigned n = 0; n < LANES; n++)
-            lane_begin(&lanes[n], &upload, bytes);
-        assert_int_equal(by_hand_open(lanes[0].session, &upload, name), 0);
-        deal(lanes);
+            carrier_begin(&carriers[n], &upload, bytes);
+        assert_int_equal(by_hand_open(carriers[0].session, &upload, name), 0);
+        deal(carriers);
         for (unsigned n = 0; n < LANES; n++)
-            assert_int_equal(pthread_create(&lanes[n].thread, NULL, lane_run, &lanes[n]), 0);
+            assert_int_equal(pthread_create(&carriers[n].thread, NULL, carrier_run, &carriers[n]), 0);
         for (unsigned n = 0; n < LANES; n++) {
-            pthread_join(lanes[n].thread, NULL);
-            assert_false(lanes[n].broke);
-            assert_int_equal(lanes[n].held, 0);
+            pthread_join(carriers[n].thread, NULL);
+            assert_false(carriers[n].broke);
+            assert_int_equal(carriers[n].held, 0);
         }
-        assert_int_equal(by_hand_commit(lanes[0].session, &upload, bytes, SIZE), FS_CHANGED);
-        assert_true(by_hand_piece(lanes[1].session, &upload, bytes, 0, PIECE, &status, &held));
+        assert_int_equal(by_hand_commit(carriers[0].session, &upload, bytes, SIZE), FS_CHANGED);
+        assert_true(by_hand_piece(carriers[1].session, &upload, bytes, 0, PIECE, &status, &held));
         assert_int_equal(status, FS_OK);
         assert_int_equal(held, SIZE);
-        finish(&lanes[0], name);
+        finish(&carriers[0], name);
         for (unsigned n = 0; n < LANES; n++)
-            fileshare_close(lanes[n].session);
+            fileshare_close(carriers[n].session);
         free(bytes);
     }
 }
@@ -142,42 +142,42 @@ static void await_death(const char *place)
 }
 
 /* The odd ones over one connection, the others, and the first of all last, over the other: until it dies. */
-static void send_until_it_dies(struct lane lanes[LANES])
+static void send_until_it_dies(struct carrier carriers[LANES])
 {
     for (unsigned i = 1; i < PIECES; i += 2)
-        lanes[0].order[lanes[0].count++] = i;
+        carriers[0].order[carriers[0].count++] = i;
     for (unsigned i = PIECES; i > 0; i -= 2)
-        lanes[1].order[lanes[1].count++] = i - 2;
-    lane_run(&lanes[0]);
-    if (!lanes[0].broke)
-        lane_run(&lanes[1]);
-    assert_true(lanes[0].broke || lanes[1].broke);
+        carriers[1].order[carriers[1].count++] = i - 2;
+    carrier_run(&carriers[0]);
+    if (!carriers[0].broke)
+        carrier_run(&carriers[1]);
+    assert_true(carriers[0].broke || carriers[1].broke);
 }
 
 /* What it holds is how the file begins; the last piece first, and then the rest. */
-static void go_on(struct lane *lane, const char *name, uint64_t most)
+static void go_on(struct carrier *carrier, const char *name, uint64_t most)
 {
-    uint64_t held = by_hand_open(lane->session, &lane->upload, name);
+    uint64_t held = by_hand_open(carrier->session, &carrier->upload, name);
     fs_status status;
     assert_true(held <= most);
     if (held < SIZE - PIECE) {
-        assert_true(
-            by_hand_piece(lane->session, &lane->upload, lane->bytes, SIZE - PIECE, PIECE, &status, &held));
+        assert_true(by_hand_piece(carrier->session, &carrier->upload, carrier->bytes, SIZE - PIECE, PIECE,
+                                  &status, &held));
         assert_int_equal(status, FS_OK);
     }
     while (held < SIZE) {
-        assert_true(by_hand_piece(lane->session, &lane->upload, lane->bytes, held,
+        assert_true(by_hand_piece(carrier->session, &carrier->upload, carrier->bytes, held,
                                   SIZE - held < PIECE ? SIZE - held : PIECE, &status, &held));
         assert_int_equal(status, FS_OK);
     }
-    finish(lane, name); /* which has the digest of the file: what was held was its beginning */
+    finish(carrier, name); /* which has the digest of the file: what was held was its beginning */
 }
 
 static void crash_at(const char *place, unsigned passes, uint64_t most)
 {
     char setting[64], name[64];
     const char *environment[] = {setting, NULL};
-    struct lane lanes[LANES];
+    struct carrier carriers[LANES];
     struct id upload = id_random();
     uint8_t *bytes = pattern_bytes(SIZE, passes + 7);
     snprintf(setting, sizeof setting, "FILESHARE_CRASH_AT=%s:%u", place, passes);
@@ -187,14 +187,14 @@ static void crash_at(const char *place, unsigned passes, uint64_t most)
     daemon_start(&server);
     server.environment = NULL;
     for (unsigned n = 0; n < LANES; n++)
-        lane_begin(&lanes[n], &upload, bytes);
-    assert_int_equal(by_hand_open(lanes[0].session, &upload, name), 0);
-    send_until_it_dies(lanes);
+        carrier_begin(&carriers[n], &upload, bytes);
+    assert_int_equal(by_hand_open(carriers[0].session, &upload, name), 0);
+    send_until_it_dies(carriers);
     await_death(place);
     daemon_start(&server);
-    go_on(&lanes[1], name, most);
+    go_on(&carriers[1], name, most);
     for (unsigned n = 0; n < LANES; n++)
-        fileshare_close(lanes[n].session);
+        fileshare_close(carriers[n].session);
     free(bytes);
 }
 

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "base/scoped.h"
+
 enum { RELAYS_MAX = 64, BUFFER = 65536 };
 
 struct relay {
@@ -89,7 +91,7 @@ static size_t room(struct proxy *proxy, int way, uint64_t moved)
 /* `bytes` are those from `offset` on. */
 static void count_moved(struct proxy *proxy, int way, uint64_t offset, const char *bytes, ssize_t count)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     proxy->moved[way] += (uint64_t)count;
     if (way == proxy->mark_way && proxy->mark_size > 0 && proxy->marked == 0) {
         const char *at = memmem(bytes, (size_t)count, proxy->mark, proxy->mark_size);
@@ -98,7 +100,6 @@ static void count_moved(struct proxy *proxy, int way, uint64_t offset, const cha
             proxy->marked_back = proxy->moved[1 - way];
         }
     }
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 /* What was sent shall arrive: a close with bytes unread would take back what the other side has not read yet. */
@@ -126,13 +127,12 @@ static void change_hello(struct proxy *proxy, char *record, ssize_t size)
 /* `bytes` are those from `offset` on, of direction `way`. */
 static void spoil(struct proxy *proxy, int way, uint64_t offset, char *bytes, ssize_t size)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     uint64_t at = proxy->spoil[way];
     if (at != 0 && size > 0 && at >= offset && at < offset + (uint64_t)size) {
         bytes[at - offset] = (char)~bytes[at - offset];
         proxy->spoil[way] = 0;
     }
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 /* `moved`: bytes of this direction so far. The first thing that comes from the server is its reply to HELLO. */
@@ -247,21 +247,19 @@ struct proxy *proxy_new(uint16_t target_port)
 
 void proxy_cut_all(struct proxy *proxy)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     for (int i = 0; i < RELAYS_MAX; i++) {
         if (proxy->relays[i].used && proxy->relays[i].client >= 0) {
             shutdown(proxy->relays[i].client, SHUT_RDWR);
             shutdown(proxy->relays[i].server, SHUT_RDWR);
         }
     }
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 void proxy_shut(struct proxy *proxy, bool shut)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     proxy->refuses = shut;
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 void proxy_refuse(struct proxy *proxy, bool refuse)
@@ -293,91 +291,74 @@ const char *proxy_address(const struct proxy *proxy)
 
 void proxy_plan(struct proxy *proxy, unsigned cuts, uint64_t after_sent, uint64_t after_received)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     proxy->cuts_left = cuts;
     proxy->after_sent = after_sent;
     proxy->after_received = after_received;
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 void proxy_on_cut(struct proxy *proxy, void (*hook)(void *context), void *context)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     proxy->hook = hook;
     proxy->hook_context = context;
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 void proxy_mark(struct proxy *proxy, int way, const void *bytes, size_t count)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     proxy->mark_way = way;
     proxy->mark_size = count < sizeof proxy->mark ? count : sizeof proxy->mark;
     if (count > 0)
         memcpy(proxy->mark, bytes, proxy->mark_size);
     proxy->marked = 0;
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 uint64_t proxy_marked(struct proxy *proxy)
 {
-    pthread_mutex_lock(&proxy->lock);
-    uint64_t marked = proxy->marked;
-    pthread_mutex_unlock(&proxy->lock);
-    return marked;
+    scoped_lock(&proxy->lock);
+    return proxy->marked;
 }
 
 uint64_t proxy_marked_back(struct proxy *proxy)
 {
-    pthread_mutex_lock(&proxy->lock);
-    uint64_t back = proxy->marked_back;
-    pthread_mutex_unlock(&proxy->lock);
-    return back;
+    scoped_lock(&proxy->lock);
+    return proxy->marked_back;
 }
 
 uint64_t proxy_sent(struct proxy *proxy)
 {
-    pthread_mutex_lock(&proxy->lock);
-    uint64_t moved = proxy->moved[0];
-    pthread_mutex_unlock(&proxy->lock);
-    return moved;
+    scoped_lock(&proxy->lock);
+    return proxy->moved[0];
 }
 
 uint64_t proxy_received(struct proxy *proxy)
 {
-    pthread_mutex_lock(&proxy->lock);
-    uint64_t moved = proxy->moved[1];
-    pthread_mutex_unlock(&proxy->lock);
-    return moved;
+    scoped_lock(&proxy->lock);
+    return proxy->moved[1];
 }
 
 void proxy_spoil(struct proxy *proxy, uint64_t sent, uint64_t received)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     proxy->spoil[0] = sent;
     proxy->spoil[1] = received;
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 void proxy_shorten_interests(struct proxy *proxy, uint32_t seconds)
 {
-    pthread_mutex_lock(&proxy->lock);
+    scoped_lock(&proxy->lock);
     proxy->interest_seconds = seconds;
-    pthread_mutex_unlock(&proxy->lock);
 }
 
 unsigned proxy_cuts(struct proxy *proxy)
 {
-    pthread_mutex_lock(&proxy->lock);
-    unsigned cuts = proxy->cuts;
-    pthread_mutex_unlock(&proxy->lock);
-    return cuts;
+    scoped_lock(&proxy->lock);
+    return proxy->cuts;
 }
 
 unsigned proxy_connections(struct proxy *proxy)
 {
-    pthread_mutex_lock(&proxy->lock);
-    unsigned connections = proxy->connections;
-    pthread_mutex_unlock(&proxy->lock);
-    return connections;
+    scoped_lock(&proxy->lock);
+    return proxy->connections;
 }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/scoped.h"
 #include "client/must.h"
 
 enum { INTEREST_SECONDS = 3600 };
@@ -17,7 +18,7 @@ static const struct fileshare_id none;
 static bool hear(void *context, const struct fileshare_event *event)
 {
     struct hearing *hearing = context;
-    pthread_mutex_lock(&hearing->lock);
+    scoped_lock(&hearing->lock);
     if (event->kind != FILESHARE_ARRIVED || roll_add(&hearing->heard, &event->entry.version, &none) > 1)
         world_wrong(hearing->world, "event %llu of %s is one too many", (unsigned long long)event->number,
                     event->entry.name);
@@ -29,7 +30,6 @@ static bool hear(void *context, const struct fileshare_event *event)
     snprintf(hearing->route, sizeof hearing->route, "%s", event->route);
     if (hearing->also)
         hearing->also(hearing->context, event);
-    pthread_mutex_unlock(&hearing->lock);
     return true;
 }
 
@@ -60,24 +60,18 @@ void hearing_wants(struct fileshare *session, const char *glob)
 
 bool hearing_has(struct hearing *hearing, const struct fileshare_entry *entry)
 {
-    pthread_mutex_lock(&hearing->lock);
-    bool has = roll_times(&hearing->heard, &entry->version, &none) > 0;
-    pthread_mutex_unlock(&hearing->lock);
-    return has;
+    scoped_lock(&hearing->lock);
+    return roll_times(&hearing->heard, &entry->version, &none) > 0;
 }
 
 size_t hearing_count(struct hearing *hearing)
 {
-    pthread_mutex_lock(&hearing->lock);
-    size_t count = hearing->count;
-    pthread_mutex_unlock(&hearing->lock);
-    return count;
+    scoped_lock(&hearing->lock);
+    return hearing->count;
 }
 
 bool hearing_came_by(struct hearing *hearing, const char *route)
 {
-    pthread_mutex_lock(&hearing->lock);
-    bool same = strcmp(hearing->route, route) == 0;
-    pthread_mutex_unlock(&hearing->lock);
-    return same;
+    scoped_lock(&hearing->lock);
+    return strcmp(hearing->route, route) == 0;
 }

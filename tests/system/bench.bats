@@ -134,10 +134,11 @@ END
     [ "$(wc -l <"$BATS_TEST_TMPDIR/raw")" = 12 ]
 }
 
-# losses SEED: how many of 400 datagrams a link loses; what comes back for them is of another way
+# losses SEED: how many of 400 datagrams a link loses; what comes back for them is of another way. The last one has
+# time to be taken: whatever else wants the cores, the link goes first.
 losses() {
     LINK_TELL=1 unshare --net bash -c 'ip link set lo up && ip address add 10.203.0.1/32 dev lo
-        "$0" -d 1 -l 20 -s '"$1"' -- bash -c "for i in {1..400}; do echo \$i >/dev/udp/10.203.0.1/9; done 2>/dev/null; sleep 0.1"' \
+        "$0" -d 1 -l 20 -s '"$1"' -- bash -c "for i in {1..400}; do echo \$i >/dev/udp/10.203.0.1/9; done 2>/dev/null; sleep ${FILESHARE_SLOWNESS:-1}"' \
         "$FILESHARE_BUILD/bench/peers_link" 2>&1 | sed -n 's/^link:.* lost there, \([0-9]*\) back.*/\1/p'
 }
 
@@ -147,7 +148,6 @@ losses() {
     first=$(losses 1) second=$(losses 2)
     echo "$first $second of 400"
     [ "$first" -gt 40 ] && [ "$first" -lt 120 ]
-    [ "$(losses 1)" = "$first" ]
     [ "$(losses 1)" = "$first" ]
     [ "$first" != "$second" ]
 }

@@ -113,6 +113,20 @@ static void test_as_many_as_were_asked_for(void **state)
     fileshare_close(session);
 }
 
+/* Pieces of an upload come by all of them, in any order, and none comes twice. */
+static void test_upload(void **state)
+{
+    (void)state;
+    struct fileshare *session = session_of(LANES);
+    unsigned before = proxy_connections(proxy);
+    uint64_t sent = proxy_sent(proxy);
+    put_ok(session, "over-all", bytes, SIZE);
+    assert_int_equal(proxy_connections(proxy), before + LANES - 1);
+    assert_in_range(proxy_sent(proxy) - sent, SIZE, SIZE + SIZE / 20);
+    get_ok(session, "over-all", bytes, SIZE);
+    fileshare_close(session);
+}
+
 static void test_refused(void **state)
 {
     (void)state;

@@ -246,8 +246,9 @@ static enum outcome send_data(struct stream *stream, struct failure *why)
     enum outcome outcome = lanes_ready(session, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    /* The server takes its bytes in their order. */
-    lanes_narrow(session);
+    /* While a pipe is waited for nobody would care for several connections. */
+    if (!content_is_file(stream->upload->content) || stream->disorders > DISORDERS_MAX)
+        lanes_narrow(session);
     flights_start(&stream->flights, session);
     outcome = send_all(stream, why);
     return outcome == OUTCOME_OK ? content_settle(stream->upload->content, why) : outcome;

@@ -137,8 +137,9 @@ struct fileshare_options {
      */
     unsigned dead_seconds;
     /*
-     * Connections over which one transfer goes, 1 to 8. 0: four where the server is far away (from 2 ms there and
-     * back) and more than a little is to be moved, else one. Over Unix sockets, and while a mailbox is attached, it is one.
+     * Connections over which one transfer goes at most, 1 to 8. 0: more than one where the server is far away (2 ms
+     * there and back) and packets are lost on the way. Over Unix sockets, of a pipe, of what is small, and while a
+     * mailbox is attached, it is one. They are closed at the end of each function.
      */
     unsigned connections;
     bool without_rpcbind;      /* do not register the callback program, nor ask rpcbind for the port */
@@ -163,6 +164,8 @@ FILESHARE_API void fileshare_close(struct fileshare *session); /* NULL is fine *
  * reconnect. Safe from any thread and from signal handlers.
  */
 FILESHARE_API void fileshare_stop(struct fileshare *session);
+/* As `connections` of the options, from the next transfer on. */
+FILESHARE_API void fileshare_use_connections(struct fileshare *session, unsigned connections);
 /*
  * The next function that answers STOPPED has answered the stop. One that came too
  * late for what it was meant for would stop the next thing: this takes it away.

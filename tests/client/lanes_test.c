@@ -238,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_many_as_were_asked_for),
+        cmocka_unit_test(test_upload),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_download_with_cuts),
         cmocka_unit_test(test_upload_with_cuts),

@@ -22,7 +22,7 @@ STEPS
     export STEPS=$BATS_FILE_TMPDIR/steps
 }
 
-@test "--jobs is 1 to 16, and not for standard output" {
+@test "--jobs is 1 to 16, and not for standard output; --connections is 1 to 8" {
     in_world <<'END'
     source "$STEPS"
     serve
@@ -39,6 +39,13 @@ STEPS
 b: stored, 2 B' fileshare-client put a b --jobs 16
     expect 'a: unchanged' fileshare-client put a --jobs 16
     mkdir empty && expect '' fileshare-client put -r empty --jobs 16
+    for wrong in 0 9 -1 x ''; do
+        exits 2 fileshare-client put a --connections="$wrong"
+        says connections said.err
+        exits 2 fileshare-client get a --connections="$wrong"
+        says connections said.err
+    done
+    expect 'a: unchanged' fileshare-client put a --connections 8
     stop_server
 END
 }

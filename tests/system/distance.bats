@@ -20,7 +20,7 @@ slowness=${FILESHARE_SLOWNESS:-1}
 # once: $there (to it), $back. Reno leaves its slow start for nothing but a loss: busy cores do not count.
 far() {
     local begun=${EPOCHREALTIME/./}
-    LINK_TELL=1 "$build/bench/peers_link" -c reno -d 50 -- fileshare-client -q --no-rpcbind -s 10.203.0.1:18003 "$@" 2>far.err ||
+    LINK_TELL=1 "$build/bench/peers_link" -c reno -d 50 ${loss:+-l "$loss"} -- fileshare-client -q --no-rpcbind -s 10.203.0.1:18003 "$@" 2>far.err ||
         { cat far.err && return 1; }
     trips=$(((${EPOCHREALTIME/./} - begun) / 50000))
     read -r there back < <(sed -n 's/^link: .* at most \([0-9]*\) bytes there, \([0-9]*\) back$/\1 \2/p' far.err)
@@ -55,5 +55,43 @@ END
     far get -r small -o came
     diff -r small came/small
     [ "$trips" -lt $((120 * slowness)) ]
+END
+}
+
+@test "far away, where packets are lost: a transfer goes over several connections, unless it is told not to" {
+    before <<'END' | in_world
+    accepted() { fileshare-client -s unix:/run/fileshare/socket status | awk '$1 == "connections.accepted" { print $2 }'; }
+    # over MOST ARGUMENT...: how many connections that took, besides those of looking.
+    over() {
+        local before
+        before=$(accepted)
+        far "$@"
+        connections=$(($(accepted) - before - 1))
+        echo "$*: $connections connections"
+    }
+    head -c 2M large >some
+    mkdir small came
+    head -c 2M large | split -a 4 -b 4096 - small/f
+    over put some --as lossless
+    [ "$connections" -eq 1 ]
+    over put some --as two --connections 2
+    [ "$connections" -eq 2 ]
+    loss=1
+    over put some
+    [ "$connections" -eq 8 ]
+    over get some -o back
+    [ "$connections" -eq 8 ]
+    cmp some back
+    over put -r small
+    [ "$connections" -eq 8 ]
+    over get -r small -o came
+    [ "$connections" -eq 8 ]
+    diff -r small came/small
+    over get some -o three --connections 3
+    [ "$connections" -eq 3 ]
+    cmp some three
+    head -c 300K large >part
+    over put part --connections 1
+    [ "$connections" -eq 1 ]
 END
 }

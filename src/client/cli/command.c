@@ -40,6 +40,8 @@ char *command_glob_of(const char *name)
 
 /* ---- options ---- */
 
+enum { CONNECTIONS_MAX = 8 };
+
 /* The row of one choice, filling its place in *choices. */
 static struct option choice_row(enum choice choice, struct choices *choices)
 {
@@ -54,6 +56,8 @@ static struct option choice_row(enum choice choice, struct choices *choices)
                               N_("folders, with all that is in them")},
         [CHOICE_JOBS] = {"jobs", 0, OPTION_NUMBER, &choices->jobs, 1, JOBS_MAX, "N",
                          N_("several files over so many connections at once (1; 16 at most)")},
+        [CHOICE_CONNECTIONS] = {"connections", 0, OPTION_NUMBER, &choices->connections, 1, CONNECTIONS_MAX, "N",
+                                N_("one file over so many connections (by the way there; 8 at most)")},
         [CHOICE_REPLACE] = {"replace", 0, OPTION_FLAG, &choices->replace, 0, 0, NULL,
                             N_("take the place of what has that name")},
         [CHOICE_DETAILS] = {"long", 'l', OPTION_FLAG, &choices->details, 0, 0, NULL,
@@ -132,6 +136,15 @@ static enum exit_code parse(struct client *client, const struct command *command
 
 /* ---- running ---- */
 
+static enum exit_code ready(struct client *client, const struct choices *choices)
+{
+    client->options.connections = choices->connections; /* of the sessions of --jobs, too */
+    enum exit_code code = client_ready(client);
+    if (code == EXIT_DONE)
+        fileshare_use_connections(client->session, choices->connections);
+    return code;
+}
+
 static enum exit_code run_parsed(struct client *client, const struct command *command,
                                  const struct choices *choices, const struct parsed *parsed)
 {
@@ -141,7 +154,7 @@ static enum exit_code run_parsed(struct client *client, const struct command *co
     client->output.json = client->output.json || choices->json;
     enum exit_code code = command->check ? command->check(client, choices, &arguments) : EXIT_DONE;
     if (code == EXIT_DONE && !command->alone)
-        code = client_ready(client);
+        code = ready(client, choices);
     return code == EXIT_DONE ? command->run(client, choices, &arguments) : code;
 }
 

@@ -20,6 +20,7 @@ struct choices {
     const char *output; /* -o PATH|DIR/|- */
     bool recursive; /* -r */
     unsigned jobs;
+    unsigned connections; /* 0: as the library chooses */
     bool replace;
     bool details; /* -l */
     bool any;
@@ -46,6 +47,7 @@ enum choice {
     CHOICE_OUTPUT,
     CHOICE_RECURSIVE,
     CHOICE_JOBS,
+    CHOICE_CONNECTIONS,
     CHOICE_REPLACE,
     CHOICE_DETAILS,
     CHOICE_ANY,

@@ -13,7 +13,9 @@ static const char put_more[] = N_(
     "Symbolic links in it are left out, and so is all else that is no file.\n"
     "\n"
     "One connection is mostly enough: small files share calls. --jobs has more of\n"
-    "them, each with files of its own; what became of each is told in the same order.");
+    "them, each with files of its own; what became of each is told in the same order.\n"
+    "Far away, where packets are lost, one file goes over several by itself, or over\n"
+    "as many as --connections says.");
 static const char get_more[] = N_(
     "a/b comes as ./b. The bytes are compared with the file's digest before they\n"
     "take their name; an existing file is kept without --replace. -o - writes to\n"
@@ -21,7 +23,7 @@ static const char get_more[] = N_(
     "got again to the same path.\n"
     "\n"
     "With -r all names below each NAME come, x/dir/a/b as ./dir/a/b, and below . all\n"
-    "there are; folders are made. --jobs is as with put.");
+    "there are; folders are made. --jobs and --connections are as with put.");
 static const char wait_more[] = N_(
     "Ends when every exact name and one match of each glob came; what is there\n"
     "already counts at once. A line for each arrival, its values with tabs between:\n"
@@ -60,10 +62,10 @@ static const char cancel_more[] = N_(
 const struct command command_table[] = {
     {
         .name = "put",
-        .usage = N_("FILE... [--as=NAME | --to=PREFIX/] [-r] [--jobs=N] [--replace]"),
+        .usage = N_("FILE... [--as=NAME | --to=PREFIX/] [-r] [--jobs=N] [--connections=N] [--replace]"),
         .summary = N_("upload files"),
         .more = put_more,
-        .choices = {CHOICE_AS, CHOICE_TO, CHOICE_RECURSIVE, CHOICE_JOBS, CHOICE_REPLACE, SHARED},
+        .choices = {CHOICE_AS, CHOICE_TO, CHOICE_RECURSIVE, CHOICE_JOBS, CHOICE_CONNECTIONS, CHOICE_REPLACE, SHARED},
         .origins = FROM_ANYWHERE,
         .least = 1,
         .most = SIZE_MAX,
@@ -72,10 +74,10 @@ const struct command command_table[] = {
     },
     {
         .name = "get",
-        .usage = N_("NAME... [-o PATH|DIR/|-] [-r] [--jobs=N] [--replace]"),
+        .usage = N_("NAME... [-o PATH|DIR/|-] [-r] [--jobs=N] [--connections=N] [--replace]"),
         .summary = N_("download files"),
         .more = get_more,
-        .choices = {CHOICE_OUTPUT, CHOICE_RECURSIVE, CHOICE_JOBS, CHOICE_REPLACE, SHARED},
+        .choices = {CHOICE_OUTPUT, CHOICE_RECURSIVE, CHOICE_JOBS, CHOICE_CONNECTIONS, CHOICE_REPLACE, SHARED},
         .origins = FROM_ANYWHERE,
         .least = 1,
         .most = SIZE_MAX,

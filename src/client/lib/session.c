@@ -304,6 +304,11 @@ void fileshare_stop(struct fileshare *session)
     stop_ask(&session->stop);
 }
 
+void fileshare_use_connections(struct fileshare *session, unsigned connections)
+{
+    session->connections = connections;
+}
+
 void fileshare_forget_stop(struct fileshare *session)
 {
     stop_take(&session->stop);

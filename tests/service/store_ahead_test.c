@@ -581,26 +581,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define AHEAD_TEST(test) cmocka_unit_test_setup_teardown(test, subject_setup, subject_teardown)
-        AHEAD_TEST(any_order),
-        AHEAD_TEST(backwards),
-        AHEAD_TEST(repeats_and_overlaps),
-        AHEAD_TEST(later_wins),
-        AHEAD_TEST(too_far),
-        AHEAD_TEST(beyond_the_size),
-        AHEAD_TEST(too_many_gaps),
-        AHEAD_TEST(commit_with_a_gap),
-        AHEAD_TEST(commit_before_a_gap),
-        AHEAD_TEST(forgotten_when_opened),
-        AHEAD_TEST(aborted),
-        AHEAD_TEST(over_a_restart),
-        AHEAD_TEST(crash_of_the_server),
-        AHEAD_TEST(crash_of_the_server_later),
-        AHEAD_TEST(crash_of_the_machine),
-        AHEAD_TEST(full_disk),
-        AHEAD_TEST(room),
-        AHEAD_TEST(unreadable),
-        AHEAD_TEST(unmarked),
-        AHEAD_TEST(lanes_at_once),
+        AHEAD_TEST(any_order), AHEAD_TEST(backwards),
+        AHEAD_TEST(repeats_and_overlaps), AHEAD_TEST(later_wins),
+        AHEAD_TEST(too_far), AHEAD_TEST(beyond_the_size),
+        AHEAD_TEST(too_many_gaps), AHEAD_TEST(commit_with_a_gap),
+        AHEAD_TEST(commit_before_a_gap), AHEAD_TEST(forgotten_when_opened),
+        AHEAD_TEST(aborted), AHEAD_TEST(over_a_restart),
+        AHEAD_TEST(crash_of_the_server), AHEAD_TEST(crash_of_the_server_later),
+        AHEAD_TEST(crash_of_the_machine), AHEAD_TEST(full_disk),
+        AHEAD_TEST(room), AHEAD_TEST(unreadable),
+        AHEAD_TEST(unmarked), AHEAD_TEST(lanes_at_once),
     };
     return cmocka_run_group_tests_name("store: pieces before their turn", tests, NULL, NULL);
 }

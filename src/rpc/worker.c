@@ -217,8 +217,7 @@ struct turn_work {
 /*
  * A large call of an ordered procedure is served at once, and the rest of the turn
  * goes on after it: what of its line follows could not be served beside it, and what
- * this worker has just read is in this core's cache. Its reply goes out before the
- * next is served, which may take long.
+ * this worker has just read is in this core's cache.
  */
 static bool is_served_in_turn(const struct job *job)
 {
@@ -227,21 +226,35 @@ static bool is_served_in_turn(const struct job *job)
     return job->permit.line && job->record->size >= LARGE_MIN;
 }
 
+/*
+ * The reply waits for those of the same turn, which is over as soon as nothing more
+ * is there to be read: each one that goes out by itself wakes the peer, whose core has
+ * gone to sleep, and to wake a core costs as much as to write 64 KiB. But where the
+ * store is slow it goes out before the next is served.
+ */
+static void serve_in_turn(struct connection *connection, struct job *job, struct turn_work *work)
+{
+    enum { SLOW = 2000 * 1000 };
+    struct rpc_server *server = connection->server;
+    int64_t begun = clock_elapsed(server->options.clock);
+    struct permit_job *next = serve_one(server, job);
+
+    work->mine = next ? list_entry(next, struct job, permit) : NULL;
+    if (clock_elapsed(server->options.clock) - begun >= SLOW)
+        connection_flush(connection);
+}
+
 /* Queues the job, serves it, or keeps it to be served after the turn; false if nothing of that can be, now. */
 static bool submit(struct connection *connection, struct job *job, struct turn_work *work)
 {
     struct rpc_server *server = connection->server;
-    struct permit_job *next;
 
     /* One call with a permit is served by this worker after its turn: others go through the queue. */
     switch (permits_ask(&server->permits, &job->permit, !work->mine)) {
     case PERMIT_YES:
         work->mine = job;
-        if (is_served_in_turn(job)) {
-            next = serve_one(server, job);
-            work->mine = next ? list_entry(next, struct job, permit) : NULL;
-            connection_flush(connection);
-        }
+        if (is_served_in_turn(job))
+            serve_in_turn(connection, job, work);
         return true;
     case PERMIT_WAITS: work->queued = true; return true;
     default: break;

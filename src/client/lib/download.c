@@ -245,6 +245,8 @@ static enum outcome fill_window(struct receipt *receipt, struct failure *why)
         return ask_first(receipt, why);
     lanes_widen(session, receipt->entry.size - receipt->position);
     enum outcome outcome = ask_again(receipt, why);
+    if (!flights_are_low(&receipt->flights))
+        return outcome;
     while (outcome == OUTCOME_OK && flights_have_room(&receipt->flights) &&
            receipt->position < receipt->entry.size) {
         uint64_t left = receipt->entry.size - receipt->position;

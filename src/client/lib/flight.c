@@ -37,6 +37,12 @@ bool flights_have_room(const struct flights *flights)
                                         : window_has_room(&flights->window, flights->bytes);
 }
 
+bool flights_are_low(const struct flights *flights)
+{
+    return flights->session->lanes.late || flights_are_far(flights) ||
+           flights->bytes <= flights->window.bytes / 2;
+}
+
 static struct flight *row_at(struct flights *flights, unsigned n)
 {
     return &flights->rows[(flights->first + n) % FLIGHTS_MAX];

@@ -49,6 +49,11 @@ void flights_start(struct flights *flights, struct fileshare *session);
 /* Whether the server is so far away that round trips count for more than bytes. */
 bool flights_are_far(const struct flights *flights);
 bool flights_have_room(const struct flights *flights);
+/*
+ * Near by several small calls go out together when half of what may be under way was
+ * answered: one that goes by itself wakes a core of the server for each answer.
+ */
+bool flights_are_low(const struct flights *flights);
 /* The next one, for its call to be begun; there is room. Then it is added. */
 struct flight *flights_next(struct flights *flights);
 void flights_add(struct flights *flights, uint64_t offset, size_t count);

@@ -4,21 +4,25 @@
  * server in the same run. See bench/callback.
  *
  *     bench_callback PORT SERVER_PID ROUNDS SAMPLES WAITERS HUNG
- *         all rows: tab separated, on standard output
+ *         all rows: tab separated, on standard output. BENCH_COMMITS names the file
+ *         in which the server's commits stand (callback_commits.c)
  *     bench_callback PORT SERVER_PID only null|dialback|reversed COUNT
  *         gets ready, prints "ready", waits for a line on standard input, makes
  *         COUNT NULL calls, or one arrival that COUNT wait for, prints "done" and
  *         waits for another line: so that system calls can be counted
  */
+#include "callback_commits.h"
 #include "callback_crowd.h"
 
 #include "base/id.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +42,7 @@ struct bench {
     pid_t server;
     unsigned rounds, samples, waiters, hung;
     struct rpc_client *client;
+    const struct commits *commits; /* the server's */
 };
 
 /* What the rounds came to: one figure each. */
@@ -158,8 +163,8 @@ struct one {
     bool reversed;
     struct board *board;
     pid_t pid;
-    double *since_arrival, *since_answer, *since_commit;
-    struct series arrival_50, arrival_99, answer_50, answer_99, commit_50, commit_99;
+    double *since_arrival, *since_answer, *since_commit, *answer_since_commit;
+    struct series arrival_50, arrival_99, answer_50, answer_99, commit_50, commit_99, own_50, own_99;
 };
 
 static void one_begin(const struct bench *bench, struct one *one)
@@ -173,24 +178,57 @@ static void one_begin(const struct bench *bench, struct one *one)
     one->since_arrival = calloc(bench->samples, sizeof *one->since_arrival);
     one->since_answer = calloc(bench->samples, sizeof *one->since_answer);
     one->since_commit = calloc(bench->samples, sizeof *one->since_commit);
-    if (!one->since_arrival || !one->since_answer || !one->since_commit)
+    one->answer_since_commit = calloc(bench->samples, sizeof *one->answer_since_commit);
+    if (!one->since_arrival || !one->since_answer || !one->since_commit || !one->answer_since_commit)
         bench_fail("no memory");
 }
 
-/*
- * The commit cannot be seen from outside. The answer leaves after it, and its way to the client is counted as a
- * whole NULL call, the one just before: `null` microseconds.
- */
-static void one_sample(const struct bench *bench, struct one *one, unsigned at, double null)
+static const struct commits *open_commits(void)
+{
+    const char *path = getenv("BENCH_COMMITS");
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *shared = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(struct commits), PROT_READ, MAP_SHARED, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    if (shared == MAP_FAILED)
+        bench_fail("the server's commits cannot be seen: BENCH_COMMITS");
+    return shared;
+}
+
+/* The first commit that was durable after `since`: the upload's, as nobody else writes by then. */
+static int64_t commit_after(const struct bench *bench, int64_t since)
+{
+    uint64_t count = atomic_load(&bench->commits->count), first = 0;
+    for (uint64_t at = count; at > 0 && at + COMMITS_KEPT > count; at--)
+        if (atomic_load(&bench->commits->at[(at - 1) % COMMITS_KEPT]) >= since)
+            first = at;
+    if (first == 0)
+        bench_fail("an upload was answered before it was durable");
+    return atomic_load(&bench->commits->at[(first - 1) % COMMITS_KEPT]);
+}
+
+static double null_sample(const struct bench *bench)
+{
+    rest(NAP_NS);
+    int64_t began = bench_now(CLOCK_MONOTONIC);
+    call_null(bench);
+    return (double)(bench_now(CLOCK_MONOTONIC) - began) / 1000;
+}
+
+static void one_sample(const struct bench *bench, struct one *one, unsigned at)
 {
     rest(NAP_NS);
     board_expect(one->board, 1);
+    int64_t began = bench_now(CLOCK_MONOTONIC);
     upload(bench, one->name);
     int64_t answered = bench_now(CLOCK_MONOTONIC);
     board_wait(one->board);
+    int64_t heard = atomic_load(&one->board->last_heard);
     one->since_arrival[at] = (double)atomic_load(&one->board->since_arrival) / 1000;
-    one->since_answer[at] = (double)(atomic_load(&one->board->last_heard) - answered) / 1000;
-    one->since_commit[at] = one->since_answer[at] + null;
+    one->since_answer[at] = (double)(heard - answered) / 1000;
+    int64_t commit = commit_after(bench, began);
+    one->since_commit[at] = (double)(heard - commit) / 1000;
+    one->answer_since_commit[at] = (double)(answered - commit) / 1000;
 }
 
 static void one_sum_up(const struct bench *bench, struct one *one)
@@ -201,6 +239,8 @@ static void one_sum_up(const struct bench *bench, struct one *one)
     series_add(&one->commit_99, quantile(one->since_commit, bench->samples, 0.99));
     series_add(&one->answer_50, quantile(one->since_answer, bench->samples, 0.5));
     series_add(&one->answer_99, quantile(one->since_answer, bench->samples, 0.99));
+    series_add(&one->own_50, quantile(one->answer_since_commit, bench->samples, 0.5));
+    series_add(&one->own_99, quantile(one->answer_since_commit, bench->samples, 0.99));
 }
 
 static void print_ratio(const char *row, const struct series *part, const struct series *whole,
@@ -221,11 +261,12 @@ static void one_print(const struct one *one, const struct series *null_50, const
         const struct series *series;
         const char *note;
     } rows[] = {
-        {"p50_us", &one->commit_50,
-         "from the commit to the handler: from the upload's answer, and a NULL call for its way"},
+        {"p50_us", &one->commit_50, "from the commit, as soon as it is durable, to the handler"},
         {"p99_us", &one->commit_99, ""},
         {"after_answer_p50_us", &one->answer_50, "from the upload's answer, at the client, to the handler"},
         {"after_answer_p99_us", &one->answer_99, ""},
+        {"answer_p50_us", &one->own_50, "from the commit to the upload's own answer, at its client"},
+        {"answer_p99_us", &one->own_99, ""},
         {"after_stamp_p50_us", &one->arrival_50,
          "from the arrival's own stamp, before the transaction's work and commit, to the handler"},
         {"after_stamp_p99_us", &one->arrival_99, ""},
@@ -248,26 +289,25 @@ static void one_end(struct one *one)
     free(one->since_arrival);
     free(one->since_answer);
     free(one->since_commit);
+    free(one->answer_since_commit);
 }
 
 static void measure_latency(const struct bench *bench)
 {
     struct one ones[] = {{.name = "one/dialled"}, {.name = "one/reversed", .reversed = true}};
     struct series null_50 = {0}, null_99 = {0};
-    double *nulls = calloc(bench->samples, sizeof *nulls);
+    unsigned null_count = 2 * bench->samples; /* one before each arrival */
+    double *nulls = calloc(null_count, sizeof *nulls);
     for (unsigned i = 0; i < 2; i++)
         one_begin(bench, &ones[i]);
     for (unsigned round = 0; nulls && round < bench->rounds; round++) {
-        for (unsigned at = 0; at < bench->samples; at++) {
-            rest(NAP_NS);
-            int64_t began = bench_now(CLOCK_MONOTONIC);
-            call_null(bench);
-            nulls[at] = (double)(bench_now(CLOCK_MONOTONIC) - began) / 1000;
-            for (unsigned i = 0; i < 2; i++)
-                one_sample(bench, &ones[i], at, nulls[at]);
-        }
-        series_add(&null_50, quantile(nulls, bench->samples, 0.5));
-        series_add(&null_99, quantile(nulls, bench->samples, 0.99));
+        for (unsigned at = 0; at < bench->samples; at++)
+            for (unsigned i = 0; i < 2; i++) {
+                nulls[2 * at + i] = null_sample(bench);
+                one_sample(bench, &ones[i], at);
+            }
+        series_add(&null_50, quantile(nulls, null_count, 0.5));
+        series_add(&null_99, quantile(nulls, null_count, 0.99));
         for (unsigned i = 0; i < 2; i++)
             one_sum_up(bench, &ones[i]);
     }
@@ -431,6 +471,7 @@ int main(int argc, char **argv)
         bench.samples = number(argv[4], 1000000);
         bench.waiters = number(argv[5], 10000);
         bench.hung = number(argv[6], 1000);
+        bench.commits = open_commits();
         measure_latency(&bench);
         measure_crowds(&bench);
     }

@@ -368,6 +368,37 @@ static void event_fd_wakes(void **state)
     assert_int_equal(poll(&fd, 1, 0), 1);
 }
 
+static void count_one(void *context)
+{
+    (*(unsigned *)context)++;
+}
+
+/* Whoever is told instead of event_fd is told once an act's events are there, and event_fd is silent. */
+static void told_instead_of_event_fd(void **state)
+{
+    struct subject *s = *state;
+    struct pollfd fd = {.fd = s->acts->event_fd(s->store), .events = POLLIN};
+    struct id box = id_random();
+    unsigned told = 0;
+    uint64_t ignored;
+    wait_for(s, &box, "f", true);
+    route(s, &box, "here", NULL);
+    assert_int_equal(read(fd.fd, &ignored, sizeof ignored), sizeof ignored);
+    s->acts->on_events(s->store, count_one, &told);
+    assert_ok(put(s, &bob, "other", "x", NULL));
+    fan_out(s);
+    assert_int_equal(told, 0);
+    arrive(s, "f");
+    assert_int_not_equal(told, 0);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+    s->acts->on_events(s->store, NULL, NULL);
+    unsigned before = told;
+    assert_ok(replace(s, &bob, "f", "again", NULL));
+    fan_out(s);
+    assert_int_equal(told, before);
+    assert_int_equal(poll(&fd, 1, 0), 1);
+}
+
 static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(claimed_and_done),
     SUBJECT_TEST(tried_again_later),
@@ -379,6 +410,7 @@ static const struct CMUnitTest tests[] = {
     SUBJECT_TEST(told_while_dropped),
     SUBJECT_TEST(many_waiters_of_one_name),
     SUBJECT_TEST(event_fd_wakes),
+    SUBJECT_TEST(told_instead_of_event_fd),
 };
 
 const struct conformance conformance_notices = {"store: notices", tests, sizeof tests / sizeof *tests};

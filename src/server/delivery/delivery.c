@@ -19,6 +19,7 @@ enum {
     TROUBLE_FIRST_MS = 20, /* until a store that failed is asked again */
     TROUBLE_LAST_MS = 2000,
     LEASE_MARGIN_S = 2,
+    AT_ONCE = 2, /* mailboxes that whoever made their events delivers to itself */
 };
 
 /* ---- what is the store's, as the callback side has it ---- */
@@ -95,6 +96,7 @@ static enum outcome prepare_route(struct delivery *delivery, const struct store_
     return sender_prove(delivery->sender, &claim->mailbox, &route, why);
 }
 
+/* With claim_lock. */
 static void dispatch(struct delivery *delivery, const struct store_claim *claim)
 {
     const struct flight flight = {
@@ -117,27 +119,55 @@ static void dispatch(struct delivery *delivery, const struct store_claim *claim)
     if (outcome == OUTCOME_OK)
         return;
     log_debug("delivery: %s", why.text);
-    reports_drop(&delivery->reports, index);
-    bool passes = outcome == OUTCOME_LIMIT || outcome == OUTCOME_HELD || outcome == OUTCOME_NOMEM;
-    reports_retry(&delivery->reports, &claim->mailbox, claim->token,
-                  passes ? delivery->options.retry_first_ms
-                         : reports_pause(&delivery->reports, claim->attempts));
+    reports_refuse(&delivery->reports, index, outcome);
+}
+
+/* With claim_lock. The next mailbox that is due is on its way; ABSENT: none is, before *due. */
+static enum outcome claim_one(struct delivery *delivery, int64_t *due, struct failure *why)
+{
+    struct store *store = delivery->options.store;
+    struct store_claim claim;
+    enum outcome outcome = store->acts->pending_claim(store, lease_seconds(delivery), &claim,
+                                                      delivery->claimed, FS_EVENTS_MAX, due, why);
+    if (outcome == OUTCOME_OK && claim.count > 0)
+        dispatch(delivery, &claim);
+    return outcome;
+}
+
+/*
+ * store_acts.on_events. Whoever made events delivers the first of them itself: its core is awake, and waking
+ * another thread for it may take longer than all the rest of the way. More are the thread's.
+ */
+static void deliver_at_once(void *context)
+{
+    struct delivery *delivery = context;
+    enum outcome outcome = OUTCOME_OK;
+    if (pthread_mutex_trylock(&delivery->claim_lock) == 0) {
+        int64_t due;
+        struct failure why;
+        for (int i = 0; i < AT_ONCE && outcome == OUTCOME_OK && !reports_is_full(&delivery->reports) &&
+                        !atomic_load(&delivery->stopping);
+             i++)
+            outcome = claim_one(delivery, &due, &why);
+        pthread_mutex_unlock(&delivery->claim_lock);
+    }
+    if (outcome != OUTCOME_ABSENT)
+        wake(delivery);
 }
 
 /* Claims until nothing is due or every flight is taken; returns how long there is nothing to do. */
 static int claim_all(struct delivery *delivery)
 {
-    struct store *store = delivery->options.store;
     while (!reports_is_full(&delivery->reports) && !atomic_load(&delivery->stopping)) {
-        struct store_claim claim;
         struct failure why;
         int64_t due = INT64_MAX;
-        enum outcome outcome = store->acts->pending_claim(store, lease_seconds(delivery), &claim,
-                                                          delivery->claimed, FS_EVENTS_MAX, &due, &why);
-        if (outcome == OUTCOME_OK && claim.count > 0) {
-            dispatch(delivery, &claim);
-            continue;
+        enum outcome outcome;
+        {
+            scoped_lock(&delivery->claim_lock);
+            outcome = claim_one(delivery, &due, &why);
         }
+        if (outcome == OUTCOME_OK)
+            continue;
         if (outcome != OUTCOME_ABSENT) {
             reports_complain(outcome, &why);
             return (int)backoff_next(&delivery->trouble);
@@ -195,6 +225,7 @@ enum outcome delivery_new(const struct delivery_options *options, struct deliver
         return failure_set(why, OUTCOME_NOMEM, "no memory for deliveries");
     delivery->options = *options;
     backoff_init(&delivery->trouble, TROUBLE_FIRST_MS, TROUBLE_LAST_MS);
+    pthread_mutex_init(&delivery->claim_lock, NULL);
     pthread_mutex_init(&delivery->attach_lock, NULL);
     delivery->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum outcome outcome = OUTCOME_OK;
@@ -236,6 +267,8 @@ static enum outcome start_thread(struct delivery *delivery, struct failure *why)
 
 void delivery_stop(struct delivery *delivery)
 {
+    struct store *store = delivery->options.store;
+    store->acts->on_events(store, NULL, NULL);
     atomic_store(&delivery->stopping, true);
     wake(delivery);
     if (delivery->started)
@@ -247,12 +280,15 @@ void delivery_stop(struct delivery *delivery)
 
 enum outcome delivery_start(struct delivery *delivery, struct failure *why)
 {
+    struct store *store = delivery->options.store;
     enum outcome outcome = reports_start(&delivery->reports, why);
     if (outcome == OUTCOME_OK)
         outcome = sender_start(delivery->sender, why);
     if (outcome == OUTCOME_OK)
         outcome = start_thread(delivery, why);
-    if (outcome != OUTCOME_OK)
+    if (outcome == OUTCOME_OK)
+        store->acts->on_events(store, deliver_at_once, delivery);
+    else
         delivery_stop(delivery);
     return outcome;
 }
@@ -268,6 +304,7 @@ void *delivery_free(struct delivery *delivery)
     free(delivery->claimed);
     free(delivery->events);
     pthread_mutex_destroy(&delivery->attach_lock);
+    pthread_mutex_destroy(&delivery->claim_lock);
     free(delivery);
     return NULL;
 }

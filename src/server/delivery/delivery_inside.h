@@ -7,8 +7,10 @@
  *   route.c      a route as the bytes that the store keeps
  *
  * attach_lock is held while a route is looked at and replaced, so that of two
- * processes one gets the mailbox. Order: attach_lock, then the sender's lock.
- * Nothing of the store or of rpc/server.h is called under it.
+ * processes one gets the mailbox. Nothing of the store or of rpc/server.h is called
+ * under it. claim_lock is held while a mailbox is claimed and given to the sender.
+ * Order: claim_lock, attach_lock, then the sender's lock; under claim_lock the store
+ * is asked for a claim, which waits for nobody.
  */
 #pragma once
 
@@ -28,9 +30,9 @@ struct delivery {
     _Atomic bool stopping;
     bool started;
     pthread_t thread;
+    struct backoff trouble; /* of claims that the store failed at; the thread's own */
 
-    /* the thread's own */
-    struct backoff trouble; /* of claims that the store failed at */
+    pthread_mutex_t claim_lock; /* guards what follows: room for one claim */
     struct store_event *claimed;
     struct event *events;
 };

@@ -75,19 +75,28 @@ static void end_flight(struct reports *reports, unsigned index)
         (void)eventfd_write(reports->wake, 1);
 }
 
-void reports_drop(struct reports *reports, unsigned index)
+/* The lock is held. */
+static void take(struct reports *reports, const struct sender_result *result)
+{
+    reports->results[(reports->results_at + reports->results_count++) % reports->limit] = *result;
+    if (reports->wanted > 0 && reports->results_count >= reports->wanted)
+        pthread_cond_signal(&reports->came);
+}
+
+void reports_refuse(struct reports *reports, unsigned index, enum outcome outcome)
 {
     scoped_lock(&reports->lock);
-    end_flight(reports, index);
+    struct flight *flight = &reports->flights[index];
+    flight->refused = outcome == OUTCOME_LIMIT || outcome == OUTCOME_HELD || outcome == OUTCOME_NOMEM;
+    const struct sender_result result = {.mailbox = flight->mailbox, .token = index, .outcome = outcome};
+    take(reports, &result);
 }
 
 void reports_take(void *context, const struct sender_result *result)
 {
     struct reports *reports = context;
     scoped_lock(&reports->lock);
-    reports->results[(reports->results_at + reports->results_count++) % reports->limit] = *result;
-    if (reports->wanted > 0 && reports->results_count >= reports->wanted)
-        pthread_cond_signal(&reports->came);
+    take(reports, result);
 }
 
 /* ---- the store is told ---- */
@@ -103,7 +112,8 @@ void reports_complain(enum outcome outcome, const struct failure *why)
         log_warning("delivery: %s", why->text);
 }
 
-uint32_t reports_pause(const struct reports *reports, uint32_t attempts)
+/* How long to wait after so many tries in vain. */
+static uint32_t pause_after(const struct reports *reports, uint32_t attempts)
 {
     return backoff_after(reports->retry_first_ms, reports->retry_last_ms, attempts);
 }
@@ -142,9 +152,9 @@ static enum outcome put_off(struct reports *reports, const struct id *mailbox, u
     return outcome;
 }
 
-void reports_retry(struct reports *reports, const struct id *mailbox, uint64_t token, uint32_t milliseconds)
+static void retry(struct reports *reports, const struct flight *flight, uint32_t milliseconds)
 {
-    (void)put_off(reports, mailbox, token, milliseconds, true);
+    (void)put_off(reports, &flight->mailbox, flight->token, milliseconds, true);
 }
 
 static void count(struct reports *reports, const struct flight *flight, const struct sender_result *result)
@@ -182,7 +192,7 @@ static void acknowledge(struct reports *reports, const struct bundle *bundle)
         const struct flight *flight = &bundle->flights[i];
         if (bundle->acknowledged[i])
             patient &= put_off(reports, &flight->mailbox, flight->token,
-                               reports_pause(reports, flight->attempts), patient) == OUTCOME_OK;
+                               pause_after(reports, flight->attempts), patient) == OUTCOME_OK;
     }
 }
 
@@ -199,10 +209,12 @@ static void report(struct reports *reports, struct bundle *bundle, size_t at)
         bundle->dones[bundle->done_count++] = (struct store_done){.mailbox = flight->mailbox,
                                                                   .token = flight->token,
                                                                   .acknowledged = result->acknowledged};
-    } else if (result->outcome == OUTCOME_DENIED) /* nobody there wants this mailbox: an ATTACH will say so */
-        reports_retry(reports, &flight->mailbox, flight->token, reports->retry_last_ms);
+    } else if (flight->refused)
+        retry(reports, flight, reports->retry_first_ms);
+    else if (result->outcome == OUTCOME_DENIED) /* nobody there wants this mailbox: an ATTACH will say so */
+        retry(reports, flight, reports->retry_last_ms);
     else if (result->outcome != OUTCOME_STOPPED) /* a claim lapses by itself */
-        reports_retry(reports, &flight->mailbox, flight->token, reports_pause(reports, flight->attempts));
+        retry(reports, flight, pause_after(reports, flight->attempts));
 }
 
 /* The lock is held: until there is a result, or, where many are out, a moment longer. */

@@ -10,7 +10,7 @@
  * Where many batches are out it waits a moment for more of them. There is room for
  * every batch's result, so that taking one never fails.
  *
- * Threads: begin, drop, take, retry, is_full from any.
+ * Threads: begin, refuse, take, is_full from any.
  */
 #pragma once
 
@@ -30,6 +30,7 @@ struct flight {
     uint64_t token;        /* of the claim */
     uint64_t before, last; /* the batch's numbers lie after `before`, and `last` is one of them */
     uint32_t attempts, count;
+    bool refused;       /* by the sender, for what passes: it is to be tried again soon */
     unsigned next_free; /* in the list of free ones */
 };
 
@@ -62,12 +63,10 @@ void reports_fini(struct reports *reports);
 bool reports_is_full(struct reports *reports);
 /* There is room (reports_is_full said so). Returns the flight's index: the token of the sender's batch. */
 unsigned reports_begin(struct reports *reports, const struct flight *flight);
-void reports_drop(struct reports *reports, unsigned index); /* the sender did not take it */
+/* The sender did not take it: it is put off, by the reports' own thread. */
+void reports_refuse(struct reports *reports, unsigned index, enum outcome outcome);
 /* sender_options.done, with the reports as context. */
 void reports_take(void *reports, const struct sender_result *result);
 
-/* How long to wait after so many tries in vain; telling the store so. */
-uint32_t reports_pause(const struct reports *reports, uint32_t attempts);
-void reports_retry(struct reports *reports, const struct id *mailbox, uint64_t token, uint32_t milliseconds);
 /* A failure of the store's, logged a few times a minute. */
 void reports_complain(enum outcome outcome, const struct failure *why);

@@ -91,6 +91,12 @@ static int faulty_event_fd(struct store *store)
     return inner->acts->event_fd(inner);
 }
 
+static void faulty_on_events(struct store *store, void (*told)(void *context), void *context)
+{
+    struct store *inner = faulty_of(store)->inner;
+    inner->acts->on_events(inner, told, context);
+}
+
 static enum outcome faulty_read_open(struct store *store, const char *name, const struct id *version,
                                      struct store_read **out, struct store_entry *entry, struct failure *why)
 {
@@ -362,6 +368,7 @@ static const struct store_acts faulty_acts = {
     .pending_done_many = faulty_pending_done_many,
     .pending_retry = faulty_pending_retry,
     .event_fd = faulty_event_fd,
+    .on_events = faulty_on_events,
     .sweep = faulty_sweep,
     .health = faulty_health,
     .audit = faulty_audit,

@@ -498,6 +498,9 @@ struct store_acts {
 
     /* Readable (an eventfd, yours to read, not to close) when events may be pending; may be lost, doubled or late. */
     int (*event_fd)(struct store *store);
+    /* `told` (NULL: event_fd again) is called instead where an act gave mailboxes events: on its thread, committed,
+     * before it returns. It waits for nobody, and may claim. Returns once no earlier one is being called. */
+    void (*on_events)(struct store *store, void (*told)(void *context), void *context);
 
     /*
      * Expires interests that ran out (an event each), drops uploads idle for

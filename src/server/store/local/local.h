@@ -50,7 +50,11 @@ struct local {
     struct noticed noticed;
     struct event_counts event_counts;
     _Atomic uint64_t events_dropped; /* since it was opened; a try that was undone counts as well */
+    _Atomic bool arrivals_left;      /* some may be pending; said once they are committed */
     struct writer writer;
+    pthread_rwlock_t telling; /* guards these two; for reading while `told` is called */
+    void (*told)(void *context);
+    void *told_context;
 };
 
 static inline struct local *local_of(struct store *store)
@@ -66,3 +70,5 @@ must_check enum outcome local_has_room(struct local *local, uint64_t size, struc
 
 /* Whoever polls event_fd is woken. */
 void local_wake(struct local *local);
+/* Mailboxes got events: store_acts.on_events. On the thread whose act did it; no lock but an upload's is held. */
+void local_tell(struct local *local);

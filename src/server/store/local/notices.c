@@ -24,10 +24,10 @@ void noticed_tell(struct local *local, bool committed)
     }
     if (noticed->incomplete)
         due_miss(&local->due);
-    if (noticed->count > 0)
-        local_wake(local);
+    if (noticed->left || !committed)
+        atomic_store(&local->arrivals_left, true);
     noticed->count = 0;
-    noticed->incomplete = false;
+    noticed->incomplete = noticed->left = false;
 }
 
 void noticed_undo(struct noticed *noticed, size_t count)
@@ -426,13 +426,17 @@ enum outcome notices_arrived(struct local *local, struct database *db, const str
     outcome = put_arrival(db, entry, made, why);
     if (outcome == OUTCOME_OK && found)
         outcome = older_pending(db, made, &older, why);
+    local->noticed.left |= older;
     if (outcome != OUTCOME_OK || older)
         return outcome;
     struct pending pending = {.id = made, .search = search, .entry = *entry};
     struct fan_out_step step = {.room = EVENTS_AT_PUBLISH, .looks = search.looks};
     const struct arrival arrival = arrival_of(&pending);
     outcome = deliver(local, db, &anybody, &arrival, why);
-    return outcome == OUTCOME_OK ? fan_out_one(local, db, &pending, &step, why) : outcome;
+    if (outcome == OUTCOME_OK)
+        outcome = fan_out_one(local, db, &pending, &step, why);
+    local->noticed.left |= step.left;
+    return outcome;
 }
 
 /* ---- fan_out ---- */
@@ -468,7 +472,9 @@ enum outcome local_fan_out(struct store *store, size_t limit, bool *left, struct
 {
     struct local *local = local_of(store);
     bool any = false;
-    /* Mostly nobody waits: that must not cost a commit. */
+    *left = false;
+    if (!atomic_exchange(&local->arrivals_left, false))
+        return OUTCOME_OK;
     enum outcome outcome = anything_pending(local, &any, why);
     size_t done = 0;
     while (outcome == OUTCOME_OK && any && done < limit) {
@@ -482,5 +488,7 @@ enum outcome local_fan_out(struct store *store, size_t limit, bool *left, struct
     }
     if (outcome == OUTCOME_OK)
         *left = any;
+    if (outcome != OUTCOME_OK || any)
+        atomic_store(&local->arrivals_left, true);
     return outcome;
 }

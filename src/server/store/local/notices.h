@@ -38,6 +38,7 @@ struct noticed {
     } * of;
     size_t count, room;
     bool incomplete; /* no memory for one of them */
+    bool left;       /* an arrival may be pending now: fan_out has something to do */
 };
 /* The transaction is over. Unless it was committed for certain, each is looked for in the database. */
 void noticed_tell(struct local *local, bool committed);

@@ -215,6 +215,7 @@ static void local_close(struct store *store)
     due_fini(&local->due);
     leftovers_fini(&local->leftovers);
     pthread_mutex_destroy(&local->sweeping.mutex);
+    pthread_rwlock_destroy(&local->telling);
     uploads_fini(local);
     reads_fini(&local->reads);
     blobs_fini(&local->blobs);
@@ -256,6 +257,25 @@ void local_wake(struct local *local)
     (void)written; /* full: whoever polls it is awake */
 }
 
+static void local_on_events(struct store *store, void (*told)(void *context), void *context)
+{
+    struct local *local = local_of(store);
+    pthread_rwlock_wrlock(&local->telling);
+    local->told = told;
+    local->told_context = context;
+    pthread_rwlock_unlock(&local->telling);
+}
+
+void local_tell(struct local *local)
+{
+    pthread_rwlock_rdlock(&local->telling);
+    if (local->told)
+        local->told(local->told_context);
+    else
+        local_wake(local);
+    pthread_rwlock_unlock(&local->telling);
+}
+
 uint64_t store_local_commits(struct store *store)
 {
     return local_of(store)->writer.commits;
@@ -295,6 +315,7 @@ static const struct store_acts local_acts = {
     .read_at = local_read_at,
     .read_close = local_read_close,
     .event_fd = local_event_fd,
+    .on_events = local_on_events,
     .interest_add = local_interest_add,
     .interest_renew = local_interest_renew,
     .interest_drop = local_interest_drop,
@@ -331,7 +352,9 @@ static struct local *local_new(const struct store_local_options *options)
     uploads_init(&local->uploads);
     due_init(&local->due);
     pthread_mutex_init(&local->sweeping.mutex, NULL);
+    pthread_rwlock_init(&local->telling, NULL);
     atomic_init(&local->sweeping.looking, true);
+    atomic_init(&local->arrivals_left, true);
     leftovers_init(&local->leftovers);
     reads_init(&local->reads, options->limits.open_reads);
     blobs_init(&local->blobs);

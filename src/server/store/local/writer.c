@@ -14,7 +14,8 @@ struct writer_request {
     struct writer_request *next;
     struct writer_act *acts;
     size_t count;
-    bool done; /* under the writer's mutex */
+    bool noticed; /* an act of it gave mailboxes events */
+    bool done;    /* under the writer's mutex */
     pthread_cond_t answered;
 };
 
@@ -90,12 +91,14 @@ static enum outcome writer_note_time(struct writer *writer, bool changed, struct
     return query_run(&q, why);
 }
 
-static enum outcome writer_run_all(struct writer *writer, const struct writer_request *request, bool first,
+static enum outcome writer_run_all(struct writer *writer, struct writer_request *request, bool first,
                                    struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
+    size_t noticed = writer->local->noticed.count;
     for (size_t i = 0; i < request->count && outcome == OUTCOME_OK; i++)
         outcome = writer_run_one(writer, &request->acts[i], first && i == 0, why);
+    request->noticed = writer->local->noticed.count > noticed;
     return outcome;
 }
 
@@ -232,6 +235,8 @@ void writer_do_all(struct writer *writer, struct writer_act *acts, size_t count)
         pthread_cond_wait(&request.answered, &writer->mutex);
     pthread_mutex_unlock(&writer->mutex);
     pthread_cond_destroy(&request.answered);
+    if (request.noticed)
+        local_tell(writer->local);
 }
 
 enum outcome writer_do(struct writer *writer, writer_run *run, void *argument, struct failure *why)

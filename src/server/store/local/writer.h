@@ -20,7 +20,8 @@
  *
  * An act changes nothing in memory that others see: it notes in its argument
  * what is to be done, and the caller does it once the commit is known. The events
- * that mailboxes got (notices.h) are told by the writer itself, before it answers.
+ * that mailboxes got (notices.h) are noted by the writer itself, before it answers; whoever waited for the act then
+ * tells those who deliver them.
  *
  * Any thread but the writer's own may call writer_do.
  */

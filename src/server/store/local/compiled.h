@@ -2,7 +2,7 @@
  * compiled: globs that were asked for, compiled, kept for the next name: a place by
  * the pattern's hash, the newest stays; all go when they take too much memory.
  *
- * One thread at a time (no lock): the writer's.
+ * In the writer's turn only (no lock).
  */
 #pragma once
 

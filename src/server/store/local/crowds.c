@@ -107,19 +107,32 @@ static void crowd_go_on(struct crowds *crowds, struct crowd *crowd, struct datab
         crowd_forget(crowd);
 }
 
+static bool has_outgrown(const struct crowd *crowd)
+{
+    return crowd->sieves.count >= crowd->sieves.tidy_at;
+}
+
+bool crowds_are_untidy(const struct crowds *crowds)
+{
+    bool untidy = crowds->wanted || has_outgrown(&crowds->of[0]);
+    for (unsigned i = 1; i < CROWDS && !untidy; i++)
+        untidy = crowds->of[i].whole ? has_outgrown(&crowds->of[i]) : crowds->of[i].prefix != NULL;
+    return untidy;
+}
+
 void crowds_tidy(struct crowds *crowds, struct database *db)
 {
     struct crowd *open = &crowds->of[0];
     if (database_in_transaction(db))
         return; /* one that could not be undone yet: what it shows is not so */
-    if (open->sieves.count >= open->sieves.tidy_at) {
+    if (has_outgrown(open)) {
         open->sieves.tidy_at = 2 * open->sieves.count; /* if it fails now: what there is will do */
         enum outcome outcome = crowds_load(crowds, db, NULL);
         (void)outcome;
     }
     for (unsigned i = 1; i < CROWDS; i++) {
         struct crowd *crowd = &crowds->of[i];
-        if (crowd->whole && crowd->sieves.count >= crowd->sieves.tidy_at)
+        if (crowd->whole && has_outgrown(crowd))
             crowd_forget(crowd); /* it is read anew if it still is one */
         else if (crowd->prefix && !crowd->whole)
             return crowd_go_on(crowds, crowd, db);

@@ -8,7 +8,7 @@
  * wanted one takes the place of another. What has not been read as a whole is not
  * found here: the index has it. All of it within bounds of memory.
  *
- * On the writer's thread only (no lock).
+ * In the writer's turn only (no lock).
  */
 #pragma once
 
@@ -42,6 +42,8 @@ must_check enum outcome crowds_note_glob(struct crowds *crowds, int64_t row, con
                                          const char *pattern, struct failure *why);
 /* Outside of transactions, now and then: what is wanted is read, and what is over is left out of memory. */
 void crowds_tidy(struct crowds *crowds, struct database *db);
+/* Whether that would do anything. */
+bool crowds_are_untidy(const struct crowds *crowds);
 
 /* That of the first `size` bytes of `text`; NULL: the index alone has these globs. Until the next call of others. */
 const struct crowd *crowds_find(struct crowds *crowds, const char *text, size_t size);

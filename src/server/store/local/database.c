@@ -159,6 +159,11 @@ void database_tend_log(struct database *db)
     db->log_due = false; /* what could not be done now is tried after the next commit */
 }
 
+bool database_log_is_due(const struct database *db)
+{
+    return db->log_due || database_log_is_long(db);
+}
+
 bool database_log_is_long(const struct database *db)
 {
     return db->log_pages >= LOG_LONG;

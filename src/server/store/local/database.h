@@ -51,6 +51,7 @@ void database_guard(struct database *db);
  * without end. So when it is long: no reader at work, then database_begin_log_anew.
  */
 void database_tend_log(struct database *db);
+bool database_log_is_due(const struct database *db); /* for either */
 bool database_log_is_long(const struct database *db);
 void database_begin_log_anew(struct database *db);
 

@@ -7,7 +7,7 @@
  * written once, at its end (events_count): a statement for each event, or a
  * trigger, would cost as much as the event.
  *
- * Nobody else makes or removes rows of `event`. All on the writer's thread, in a
+ * Nobody else makes or removes rows of `event`. All in the writer's turn, in a
  * transaction.
  */
 #pragma once
@@ -19,7 +19,7 @@ struct local;
 
 enum { EVENT_ARRIVALS = 8 };
 
-/* What the act that runs has not written yet. The writer's thread's. */
+/* What the act that runs has not written yet. The writer's. */
 struct event_counts {
     int64_t events; /* made less removed */
     unsigned arrivals;

@@ -6,7 +6,7 @@
  * there; only then is its content an orphan.
  *
  *     leftover_note (any thread, before the content's claim is released)
- *       -> leftovers_write_over (on the writer's thread), committed
+ *       -> leftovers_write_over (in the writer's turn), committed
  *       -> leftovers_sweep: what nobody claims or names is removed; what cannot be is tried again
  *
  * The sweep does the last two, upkeep's every two seconds, and once more when the store is closed. What was not

@@ -46,7 +46,7 @@ struct local {
     struct due due;
     struct sweeping sweeping;
     struct leftovers leftovers;
-    struct waiters waiters; /* the writer's thread's, as is: */
+    struct waiters waiters; /* the writer's (its turn's), as is: */
     struct noticed noticed;
     struct event_counts event_counts;
     _Atomic uint64_t events_dropped; /* since it was opened; a try that was undone counts as well */

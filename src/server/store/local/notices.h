@@ -16,7 +16,7 @@
  * older arrivals are pending: so that mostly one commit is all there is between an
  * arrival and those who wait for it.
  *
- * All on the writer's thread, but local_fan_out.
+ * All in the writer's turn, but local_fan_out.
  */
 #pragma once
 
@@ -29,7 +29,7 @@ struct local;
 
 /*
  * Mailboxes that got something in the transaction that runs. Once it is committed
- * they are due, before any act of it is answered. The writer's thread's.
+ * they are due, before any act of it is answered. The writer's.
  */
 struct noticed {
     struct notice {

@@ -151,7 +151,7 @@ enum outcome publish_make(struct local *local, struct database *db, struct store
     return outcome == OUTCOME_OK ? entry_arrived(local, db, entry, tally, why) : outcome;
 }
 
-/* ---- the act, on the writer's thread ---- */
+/* ---- the act, in the writer's turn ---- */
 
 static enum outcome upload_row_gone(struct database *db, const struct id *upload, struct failure *why)
 {

@@ -70,7 +70,7 @@ struct publishing {
     bool repeated;            /* it had been done before */
 };
 
-/* On the writer's thread: `argument` is a struct publishing. */
+/* In the writer's turn: `argument` is a struct publishing. */
 must_check enum outcome publish_run(struct local *local, struct database *db, void *argument,
                                     struct failure *why);
 /*

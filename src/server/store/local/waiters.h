@@ -12,7 +12,7 @@
  * as interests come and go: the exact ones, then prefix by prefix, each in the
  * order of rows. So it may stop anywhere and be taken up in a later transaction.
  *
- * On the writer's thread only (no lock).
+ * In the writer's turn only (no lock).
  */
 #pragma once
 

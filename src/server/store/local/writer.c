@@ -19,12 +19,9 @@ struct writer_request {
     pthread_cond_t answered;
 };
 
-/* What waits, up to BATCH_MAX acts; but one whole request at least. NULL: the end. */
+/* With the mutex: what waits, up to BATCH_MAX acts; but one whole request at least. NULL: nothing. */
 static struct writer_request *writer_take(struct writer *writer)
 {
-    scoped_lock(&writer->mutex);
-    while (!writer->first && !writer->stopping)
-        pthread_cond_wait(&writer->wake, &writer->mutex);
     struct writer_request *batch = writer->first;
     struct writer_request **end = &writer->first;
     for (size_t n = 0; *end && n < BATCH_MAX; end = &(*end)->next)
@@ -155,27 +152,68 @@ static void writer_answer(struct writer *writer, struct writer_request *batch, e
     }
 }
 
+/* In the turn. */
+static void writer_write(struct writer *writer, struct writer_request *batch)
+{
+    struct failure trouble = {0};
+    enum outcome outcome = writer_transaction(writer, batch, &trouble);
+    FAULT_POINT("writer-committed");
+    noticed_tell(writer->local, outcome == OUTCOME_OK);
+    writer_answer(writer, batch, outcome, &trouble);
+}
+
+/* In the turn: what nobody is to wait for. */
+static bool writer_has_chores(const struct writer *writer)
+{
+    return database_log_is_due(writer->db) || crowds_are_untidy(&writer->local->waiters.crowds);
+}
+
+static void writer_do_chores(struct writer *writer)
+{
+    database_tend_log(writer->db);
+    crowds_tidy(&writer->local->waiters.crowds, writer->db);
+    if (database_log_is_long(writer->db)) {
+        readers_pause(writer->readers);
+        database_begin_log_anew(writer->db);
+        readers_resume(writer->readers);
+    }
+}
+
+/* What came meanwhile is the thread's: it goes on at once, and all that waits has one commit. */
+static void writer_end_turn(struct writer *writer, bool chores)
+{
+    scoped_lock(&writer->mutex);
+    writer->taken = false;
+    writer->chores = chores;
+    if (writer->first || chores || writer->stopping)
+        pthread_cond_signal(&writer->wake);
+}
+
+/* The thread's turn, once there is something to do; false: the end. */
+static bool writer_begin_turn(struct writer *writer, struct writer_request **batch)
+{
+    scoped_lock(&writer->mutex);
+    while (writer->taken || (!writer->first && !writer->chores && !writer->stopping))
+        pthread_cond_wait(&writer->wake, &writer->mutex);
+    if (!writer->first && !writer->chores)
+        return false;
+    writer->taken = true;
+    *batch = writer_take(writer);
+    return true;
+}
+
 static void *writer_main(void *argument)
 {
     struct writer *writer = argument;
+    struct writer_request *batch;
     pthread_setname_np(pthread_self(), "store-writer");
-    for (;;) {
-        struct writer_request *batch = writer_take(writer);
-        if (!batch)
-            return NULL;
-        struct failure trouble = {0};
-        enum outcome outcome = writer_transaction(writer, batch, &trouble);
-        FAULT_POINT("writer-committed");
-        noticed_tell(writer->local, outcome == OUTCOME_OK);
-        writer_answer(writer, batch, outcome, &trouble);
-        database_tend_log(writer->db);
-        crowds_tidy(&writer->local->waiters.crowds, writer->db);
-        if (database_log_is_long(writer->db)) {
-            readers_pause(writer->readers);
-            database_begin_log_anew(writer->db);
-            readers_resume(writer->readers);
-        }
+    while (writer_begin_turn(writer, &batch)) {
+        if (batch)
+            writer_write(writer, batch);
+        writer_do_chores(writer);
+        writer_end_turn(writer, false);
     }
+    return NULL;
 }
 
 enum outcome writer_start(struct writer *writer, struct local *local, const struct timeline *time,
@@ -223,17 +261,30 @@ void writer_stop(struct writer *writer)
     writer->started = false;
 }
 
+/* Hands it over, and waits; or, where nobody else is at it, has the turn: then it is the batch. */
+static struct writer_request *writer_queue(struct writer *writer, struct writer_request *request)
+{
+    scoped_lock(&writer->mutex);
+    *writer->last = request;
+    writer->last = &request->next;
+    if (!writer->taken && writer->first == request) {
+        writer->taken = true;
+        return writer_take(writer);
+    }
+    while (!request->done)
+        pthread_cond_wait(&request->answered, &writer->mutex);
+    return NULL;
+}
+
 void writer_do_all(struct writer *writer, struct writer_act *acts, size_t count)
 {
     struct writer_request request = {.acts = acts, .count = count};
     pthread_cond_init(&request.answered, NULL);
-    pthread_mutex_lock(&writer->mutex);
-    *writer->last = &request;
-    writer->last = &request.next;
-    pthread_cond_signal(&writer->wake);
-    while (!request.done)
-        pthread_cond_wait(&request.answered, &writer->mutex);
-    pthread_mutex_unlock(&writer->mutex);
+    struct writer_request *batch = writer_queue(writer, &request);
+    if (batch) {
+        writer_write(writer, batch);
+        writer_end_turn(writer, writer_has_chores(writer));
+    }
     pthread_cond_destroy(&request.answered);
     if (request.noticed)
         local_tell(writer->local);

@@ -1,14 +1,16 @@
 /*
- * writer: the one thread that changes the database.
+ * writer: one at a time changes the database.
  *
- * Whoever has something to write hands an act over and waits. The thread takes
+ * Who has something to write while nobody writes has the turn and does it itself: its
+ * core is awake, and no thread has to be woken before or after the sync. Who comes meanwhile
+ * hands its act over and waits for the writer's thread. That takes
  * all acts that wait into one transaction, in their order, each in a savepoint but the first, which needs none;
  * none is answered before the commit returned. So one sync of the disk serves
  * all of them, however many they are.
  *
  *     outcome = writer_do(&writer, run, &argument, why);
  *
- * `run` is called on the writer's thread with the store, its connection and the
+ * `run` is called in the writer's turn, on whatever thread has it, with the store, its connection and the
  * argument. If it answers OK, what it wrote is committed when writer_do returns
  * OK; any other answer undoes its own writes alone and is handed back. If the
  * commit fails, all acts of that transaction are answered that failure, also
@@ -20,10 +22,13 @@
  *
  * An act changes nothing in memory that others see: it notes in its argument
  * what is to be done, and the caller does it once the commit is known. The events
- * that mailboxes got (notices.h) are noted by the writer itself, before it answers; whoever waited for the act then
+ * that mailboxes got (notices.h) are noted in the turn, before anybody is answered; whoever's act it was then
  * tells those who deliver them.
  *
- * Any thread but the writer's own may call writer_do.
+ * The turn stands for all that is said to be the writer's: the connection, the waiters, what was noticed. It passes
+ * with the mutex, so none of these needs a lock. What nobody is to wait for (the log, crowds) the thread does.
+ *
+ * Any thread may call writer_do, but not within an act.
  */
 #pragma once
 
@@ -54,7 +59,7 @@ struct writer_request;
 
 struct writer {
     struct local *local;
-    struct database *db; /* the thread's, once started */
+    struct database *db; /* in the turn, once started */
     const struct timeline *time;
     struct readers *readers;   /* who must be out of the way now and then */
     struct timeline_mark mark; /* the time as last written down; the writer's own */
@@ -65,6 +70,8 @@ struct writer {
     pthread_mutex_t mutex; /* guards what follows, and the requests in the queue */
     pthread_cond_t wake;
     struct writer_request *first, **last;
+    bool taken;  /* somebody has the turn */
+    bool chores; /* the thread has to do what nobody waits for */
     bool stopping;
     enum outcome trouble; /* of the last transaction; OK when it went well */
     char trouble_text[FAILURE_TEXT_MAX];

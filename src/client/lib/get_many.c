@@ -204,6 +204,13 @@ static bool has_room(struct receiving *receiving)
     return receiving->count < PACE_MOST && lanes_pick(session, UINT64_MAX);
 }
 
+/* More than one request is as good as much. */
+static void widen(struct receiving *receiving)
+{
+    if (has_next(receiving))
+        lanes_widen(receiving->session, UINT64_MAX);
+}
+
 static enum outcome fill_window(struct receiving *receiving, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
@@ -218,10 +225,12 @@ static enum outcome fill_window(struct receiving *receiving, struct failure *why
         size_t most = lanes_piece(receiving->session, UINT64_MAX, BYTES_MOST);
         receiving->bytes = 2 * receiving->bytes < most ? 2 * receiving->bytes : most;
         outcome = send_requests(receiving, why);
-        /* More than one request is as good as much. */
-        if (outcome == OUTCOME_OK && has_next(receiving))
-            lanes_widen(receiving->session, UINT64_MAX);
+        if (outcome == OUTCOME_OK)
+            widen(receiving);
     }
+    /* That packets are lost may be seen while there is no room, too. */
+    if (outcome == OUTCOME_OK && receiving->count > 0)
+        widen(receiving);
     return outcome == OUTCOME_OK && receiving->count > 0 ? send_requests(receiving, why) : outcome;
 }
 

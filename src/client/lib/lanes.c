@@ -72,10 +72,13 @@ static unsigned wanted(const struct fileshare *session)
     return is_far(&session->lanes) && loses(&session->lanes) ? LANES_MOST : 1;
 }
 
-/* What may be under way on each at first. Enough for TCP to get going; no more of a small file than its share. */
+/*
+ * What may be under way on each at first. Enough for TCP to get going; no more of a small file than its share. Where
+ * nobody knows what is left, it may be little: the lanes that stand first shall not take all of it.
+ */
 static size_t first_window(uint64_t left, unsigned lanes)
 {
-    uint64_t share = left == UINT64_MAX ? 2 * LANES_SHARE : left / (4 * lanes);
+    uint64_t share = left == UINT64_MAX ? LANES_SHARE : left / (4 * lanes);
     return share < LANES_SHARE ? LANES_SHARE : share < LANES_BEGIN ? (size_t)share : LANES_BEGIN;
 }
 
@@ -123,6 +126,22 @@ void lanes_close(struct lanes *lanes)
     lanes_init(lanes);
 }
 
+static size_t widest(const struct lanes *lanes)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < lanes->count; i++)
+        if (!lanes->rows[i].out && lanes->rows[i].window.bytes > bytes)
+            bytes = lanes->rows[i].window.bytes;
+    return bytes;
+}
+
+/* Where several share what is left, and nobody knows how much: small pieces, until much moves. */
+static size_t piece_of_many(const struct lanes *lanes)
+{
+    size_t piece = widest(lanes) / 4 / LANES_PIECE * LANES_PIECE;
+    return piece < LANES_SHARE ? piece : LANES_SHARE;
+}
+
 size_t lanes_piece(const struct fileshare *session, uint64_t left, size_t most)
 {
     const struct lanes *lanes = &session->lanes;
@@ -130,7 +149,7 @@ size_t lanes_piece(const struct fileshare *session, uint64_t left, size_t most)
     if (lanes->late && lanes->count == 1)
         piece = lanes->rows[0].window.bytes / 4 / LANES_PIECE * LANES_PIECE;
     else if (lanes->late)
-        piece = left == UINT64_MAX ? LANES_SHARE
+        piece = left == UINT64_MAX ? piece_of_many(lanes)
                                    : left / (8 * lanes_count(session)) / LANES_PIECE * LANES_PIECE;
     if (piece < LANES_PIECE)
         piece = LANES_PIECE;
@@ -206,9 +225,11 @@ static void look(struct lanes *lanes)
             leave_out(lanes, &lanes->rows[i]);
 }
 
-static bool has_room(const struct lane *lane, size_t share)
+/* `next`: the least that one more call adds. */
+static bool has_room(const struct lane *lane, size_t share, size_t next)
 {
-    return !lane->out && lane->bytes < share && window_has_room(&lane->window, lane->bytes) &&
+    size_t bytes = lane->bytes > 0 ? lane->bytes + next : 0;
+    return !lane->out && lane->bytes < share && window_has_room(&lane->window, bytes) &&
            rpc_client_is_made(lane->client) && !rpc_client_has_unsent(lane->client);
 }
 
@@ -223,10 +244,11 @@ struct lane *lanes_pick(struct fileshare *session, uint64_t left)
         return own;
     /* As long as there is one, its window is its share. */
     uint64_t share = left == UINT64_MAX || lanes->count == 1 ? SIZE_MAX : left / (2 * lanes_count(session));
+    size_t next = lanes->count > 1 && left == UINT64_MAX ? LANES_PIECE / 2 : 0;
     for (unsigned i = 0; i < lanes->count; i++) {
         struct lane *lane = &lanes->rows[i];
         if ((!best || lane->bytes < best->bytes) &&
-            has_room(lane, share > LANES_SHARE ? (size_t)share : LANES_SHARE))
+            has_room(lane, share > LANES_SHARE ? (size_t)share : LANES_SHARE, next))
             best = lane;
     }
     return best;

@@ -187,6 +187,13 @@ static bool has_room(struct sending *sending)
     return sending->count < PACE_MOST && lanes_pick(session, UINT64_MAX);
 }
 
+/* More than one bundle is as good as much. */
+static void widen(struct sending *sending)
+{
+    if (has_next(sending))
+        lanes_widen(sending->session, UINT64_MAX);
+}
+
 static enum outcome fill_window(struct sending *sending, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
@@ -200,10 +207,12 @@ static enum outcome fill_window(struct sending *sending, struct failure *why)
         pace_add(&sending->pace, (*bundle)->wire);
         sending->wanted = wanted_next(sending);
         outcome = send_bundles(sending, why);
-        /* More than one bundle is as good as much. */
-        if (outcome == OUTCOME_OK && has_next(sending))
-            lanes_widen(sending->session, UINT64_MAX);
+        if (outcome == OUTCOME_OK)
+            widen(sending);
     }
+    /* That packets are lost may be seen while there is no room, too. */
+    if (outcome == OUTCOME_OK && sending->count > 0)
+        widen(sending);
     return outcome == OUTCOME_OK && sending->count > 0 ? send_bundles(sending, why) : outcome;
 }
 

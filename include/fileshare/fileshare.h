@@ -133,7 +133,8 @@ struct fileshare_options {
     unsigned retry_seconds;
     /*
      * While a wait or an attached mailbox waits: a server from which nothing comes for so long, though
-     * it is asked, is taken for dead, and connected to anew; 0: 45.
+     * it is asked, is taken for dead, and connected to anew; 0: 45. Of several connections of a
+     * transfer one that is silent for so long, at most 15, is left out.
      */
     unsigned dead_seconds;
     /*

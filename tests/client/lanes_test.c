@@ -18,7 +18,14 @@
 
 #include "client/must.h"
 
-enum { SIZE = (6 << 20) + 4711, LANES = 4, ROUNDS = 4 };
+enum {
+    SIZE = (6 << 20) + 4711,
+    LARGE = 48 << 20,
+    MOST_HELD = 32 << 20, /* bytes that a client may have asked for, and not written yet */
+    LANES = 4,
+    ROUNDS = 4,
+    SILENT_S = 1
+};
 
 static struct daemon server;
 static struct proxy *proxy;
@@ -60,7 +67,7 @@ static void told(void *context, const struct fileshare_incident *incident)
         daemon_start(&server);
 }
 
-static struct fileshare *session_of(unsigned connections)
+static struct fileshare *session_that_is_patient(unsigned connections, unsigned dead_seconds)
 {
     char state[128];
     struct fileshare_error error = {0};
@@ -70,12 +77,18 @@ static struct fileshare *session_of(unsigned connections)
         .server = proxy_address(proxy),
         .retry_seconds = 60 * (unsigned)slowness(),
         .connections = connections,
+        .dead_seconds = dead_seconds,
         .without_rpcbind = true,
         .state_folder = state,
         .told = told,
     };
     must(fileshare_open(&options, &session, &error), error);
     return session;
+}
+
+static struct fileshare *session_of(unsigned connections)
+{
+    return session_that_is_patient(connections, 0);
 }
 
 /* How many connections a download of it took, besides the session's own. */
@@ -187,6 +200,76 @@ static void test_many_with_cuts(void **state)
     }
 }
 
+/* One that falls silent, but is not cut: its bytes come over the others, long before a call's time is over. */
+static void test_stalled_lane(void **state)
+{
+    (void)state;
+    struct fileshare_error error = {0};
+    struct crowd *crowd = crowd_new(server.folder, "still", 300, 61, 30000, 9);
+    struct fileshare *session = session_that_is_patient(LANES, SILENT_S);
+    unsigned stalls = proxy_stalls(proxy);
+    int64_t begun = milliseconds();
+
+    proxy_stall(proxy, (unsigned)roll(LANES - 1), 0, 1 + roll(SIZE / 100));
+    get_ok(session, "there", bytes, SIZE);
+    assert_int_equal(proxy_stalls(proxy), stalls + 1);
+    proxy_stall(proxy, (unsigned)roll(LANES - 1), 1 + roll(SIZE / 100), 0);
+    put_ok(session, "still-there", bytes, SIZE);
+    assert_int_equal(proxy_stalls(proxy), stalls + 2);
+    proxy_stall(proxy, (unsigned)roll(LANES - 1), 1 + roll(50000), 0);
+    must(crowd_put(crowd, session, &error), error);
+    assert_int_equal(proxy_stalls(proxy), stalls + 3);
+    crowd_all(crowd, FILESHARE_OK);
+    assert_in_range(milliseconds() - begun, 3000 * SILENT_S, 30000 * SILENT_S * slowness());
+
+    proxy_stall(proxy, 0, 0, 0);
+    must(crowd_get(crowd, session, server.folder, &error), error);
+    crowd_all(crowd, FILESHARE_OK);
+    crowd_compare(crowd);
+    get_ok(session, "still-there", bytes, SIZE);
+    crowd_free(crowd);
+    fileshare_close(session);
+}
+
+/* What came from the server, and is not written yet. */
+struct holding {
+    uint64_t before, most;
+};
+
+static void look_what_is_held(void *context, uint64_t moved, uint64_t total)
+{
+    struct holding *holding = context;
+    uint64_t came = proxy_received(proxy) - holding->before;
+    (void)total;
+    if (came > moved && came - moved > holding->most)
+        holding->most = came - moved;
+}
+
+/* While the oldest bytes are waited for, others come, but not without end. */
+static void test_memory_behind_a_stalled_lane(void **state)
+{
+    (void)state;
+    struct fileshare_error error = {0};
+    uint8_t *large = pattern_bytes(LARGE, 11);
+    struct fileshare *session = session_that_is_patient(LANES, SILENT_S);
+    put_ok(session, "large", large, LARGE);
+    int fd = file_of("", 0);
+    struct holding holding = {.before = proxy_received(proxy)};
+    const struct fileshare_get get = {.name = "large",
+                                      .fd = fd,
+                                      .progress = look_what_is_held,
+                                      .context = &holding};
+    proxy_stall(proxy, 1, 0, 100000);
+    must(fileshare_get(session, &get, NULL, &error), error);
+    proxy_stall(proxy, 0, 0, 0);
+    expect_file(fd, large, LARGE);
+    printf("# held at most %llu bytes\n", (unsigned long long)holding.most);
+    assert_in_range(holding.most, MOST_HELD / 4, MOST_HELD + MOST_HELD / 16);
+    close(fd);
+    fileshare_close(session);
+    free(large);
+}
+
 /* Kills the server, once, when so much was moved. */
 struct killing {
     uint64_t at;
@@ -243,6 +326,8 @@ int main(void)
         cmocka_unit_test(test_download_with_cuts),
         cmocka_unit_test(test_upload_with_cuts),
         cmocka_unit_test(test_many_with_cuts),
+        cmocka_unit_test(test_stalled_lane),
+        cmocka_unit_test(test_memory_behind_a_stalled_lane),
         cmocka_unit_test(test_killed_server),
     };
 

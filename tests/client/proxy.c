@@ -25,6 +25,7 @@ struct relay {
     pthread_t thread;
     bool used;
     int client, server; /* -1: not open */
+    unsigned number;    /* of the connections, from 1 */
 };
 
 struct proxy {
@@ -36,6 +37,8 @@ struct proxy {
     struct relay relays[RELAYS_MAX];
     unsigned cuts_left, cuts, connections;
     uint64_t after_sent, after_received;
+    unsigned stalled_number, stalls; /* of the connection that stalls; 0: none */
+    uint64_t stalled_after[2];
     uint64_t moved[2]; /* of all connections: to the server, from it */
     uint8_t mark[16];  /* looked for in what goes that way */
     size_t mark_size;
@@ -155,6 +158,26 @@ static ssize_t move(struct proxy *proxy, int from, int to, int way, uint64_t mov
     return got;
 }
 
+/* Whether it is the one that moves nothing from here on. */
+static bool is_to_stall(const struct relay *relay, const uint64_t *moved)
+{
+    struct proxy *proxy = relay->proxy;
+    scoped_lock(&proxy->lock);
+    const uint64_t *after = proxy->stalled_after;
+    bool stalls = relay->number == proxy->stalled_number &&
+                  ((after[0] != 0 && moved[0] >= after[0]) || (after[1] != 0 && moved[1] >= after[1]));
+    if (stalls)
+        proxy->stalls++;
+    return stalls;
+}
+
+static void stay_until_an_end_closes(const struct relay *relay)
+{
+    struct pollfd polls[2] = {{.fd = relay->client, .events = POLLRDHUP},
+                              {.fd = relay->server, .events = POLLRDHUP}};
+    poll(polls, 2, -1);
+}
+
 static void *relay_run(void *argument)
 {
     struct relay *relay = argument;
@@ -173,6 +196,10 @@ static void *relay_run(void *argument)
         }
         due = alive && is_due(relay->proxy, moved[0], moved[1]);
         alive = alive && !due;
+        if (alive && is_to_stall(relay, moved)) {
+            stay_until_an_end_closes(relay);
+            alive = false;
+        }
     }
     if (due) {
         part_gently(relay->server);
@@ -204,7 +231,7 @@ static void relay_start(struct proxy *proxy, int client)
         if (relay->used)
             pthread_join(relay->thread, NULL);
         *relay = (struct relay){.proxy = proxy, .used = true, .client = client, .server = server};
-        proxy->connections++;
+        relay->number = ++proxy->connections;
         pthread_create(&relay->thread, NULL, relay_run, relay);
     } else {
         close(client);
@@ -349,6 +376,20 @@ void proxy_shorten_interests(struct proxy *proxy, uint32_t seconds)
 {
     scoped_lock(&proxy->lock);
     proxy->interest_seconds = seconds;
+}
+
+void proxy_stall(struct proxy *proxy, unsigned skip, uint64_t after_sent, uint64_t after_received)
+{
+    scoped_lock(&proxy->lock);
+    proxy->stalled_number = proxy->connections + skip + 1;
+    proxy->stalled_after[0] = after_sent;
+    proxy->stalled_after[1] = after_received;
+}
+
+unsigned proxy_stalls(struct proxy *proxy)
+{
+    scoped_lock(&proxy->lock);
+    return proxy->stalls;
 }
 
 unsigned proxy_cuts(struct proxy *proxy)

@@ -42,6 +42,12 @@ void proxy_spoil(struct proxy *proxy, uint64_t sent, uint64_t received);
 void proxy_shorten_interests(struct proxy *proxy, uint32_t seconds);
 /* Cuts every connection there is now, and any that is made until it is told otherwise. */
 void proxy_refuse(struct proxy *proxy, bool refuse);
+/*
+ * The connection that comes after `skip` others, counted from now, moves nothing any more once it moved so many
+ * bytes to the server, or from it, and stays open; 0: not.
+ */
+void proxy_stall(struct proxy *proxy, unsigned skip, uint64_t after_sent, uint64_t after_received);
+unsigned proxy_stalls(struct proxy *proxy); /* how many came to that */
 /* Takes no connection until it is told otherwise. */
 void proxy_shut(struct proxy *proxy, bool shut);
 /* Cuts every connection there is now. */

@@ -5,8 +5,8 @@
 #include "rpc/distance.h"
 
 enum {
-    SILENT_MS = 15000, /* a lane from which nothing comes for so long is left out */
-    LOOK_MS = 1000,    /* how often that is looked at */
+    SILENT_MS = 15000, /* a lane from which nothing comes for so long, or dead_ms, is left out */
+    LOOK_MS = 500,     /* how often that is looked at */
 };
 
 void lanes_init(struct lanes *lanes)
@@ -283,9 +283,11 @@ static void hear(const struct lanes *lanes)
     rpc_clients_hear(clients, count, LOOK_MS);
 }
 
-static bool is_lost_to_us(const struct lane_call *call)
+static bool is_lost_to_us(const struct fileshare *session, const struct lane_call *call)
 {
-    return rpc_pending_is_late(call->pending) || rpc_client_is_silent(call->client, SILENT_MS);
+    unsigned dead_ms = session->target.dead_ms;
+    return rpc_pending_is_late(call->pending) ||
+           rpc_client_is_silent(call->client, dead_ms < SILENT_MS ? dead_ms : SILENT_MS);
 }
 
 bool lanes_wait(struct fileshare *session, struct lane_call *call)
@@ -304,7 +306,7 @@ bool lanes_wait(struct fileshare *session, struct lane_call *call)
         return call->pending != NULL;
     if (is_own(lanes, call->lane))
         return rpc_client_is_broken(call->client) || rpc_pending_is_late(call->pending);
-    if (is_lost_to_us(call))
+    if (is_lost_to_us(session, call))
         leave_out(lanes, call->lane);
     return false;
 }

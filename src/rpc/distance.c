@@ -6,13 +6,21 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+/* What the kernel knows of it, all zeros beyond what this one tells. False: no TCP connection. */
+static bool ask(int fd, struct tcp_info *about, socklen_t *told)
+{
+    *about = (struct tcp_info){.tcpi_unacked = 0};
+    *told = sizeof *about;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, about, told) == 0;
+}
+
 int64_t distance_of(int fd)
 {
     struct tcp_info about;
-    socklen_t size = sizeof about;
+    socklen_t told;
 
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &size) != 0 ||
-        size < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof about.tcpi_min_rtt ||
+    if (!ask(fd, &about, &told) ||
+        told < offsetof(struct tcp_info, tcpi_min_rtt) + sizeof about.tcpi_min_rtt ||
         about.tcpi_min_rtt == UINT32_MAX)
         return 0;
     return (int64_t)about.tcpi_min_rtt * 1000;
@@ -20,29 +28,28 @@ int64_t distance_of(int fd)
 
 bool distance_is_cut(int fd, unsigned milliseconds)
 {
-    struct tcp_info about = {.tcpi_unacked = 0};
-    socklen_t size = sizeof about;
+    struct tcp_info about;
+    socklen_t told;
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &size) == 0 && about.tcpi_unacked > 0 &&
-           about.tcpi_last_ack_recv >= milliseconds;
+    return ask(fd, &about, &told) && about.tcpi_unacked > 0 && about.tcpi_last_ack_recv >= milliseconds;
 }
 
 bool distance_is_silent(int fd, unsigned milliseconds)
 {
-    struct tcp_info about = {.tcpi_last_ack_recv = 0};
-    socklen_t size = sizeof about;
+    struct tcp_info about;
+    socklen_t told;
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &size) == 0 &&
-           about.tcpi_last_ack_recv >= milliseconds && about.tcpi_last_data_recv >= milliseconds;
+    return ask(fd, &about, &told) && about.tcpi_last_ack_recv >= milliseconds &&
+           about.tcpi_last_data_recv >= milliseconds;
 }
 
 bool distance_moved(int fd, struct distance_moved *out)
 {
     struct tcp_info about;
-    socklen_t size = sizeof about;
+    socklen_t told;
 
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &about, &size) != 0 ||
-        size < offsetof(struct tcp_info, tcpi_rcv_ooopack) + sizeof about.tcpi_rcv_ooopack)
+    if (!ask(fd, &about, &told) ||
+        told < offsetof(struct tcp_info, tcpi_rcv_ooopack) + sizeof about.tcpi_rcv_ooopack)
         return false;
     *out = (struct distance_moved){.bytes = about.tcpi_bytes_acked + about.tcpi_bytes_received,
                                    .disorder = (uint64_t)about.tcpi_total_retrans + about.tcpi_rcv_ooopack};

@@ -374,17 +374,14 @@ bool sender_is_living(struct sender *sender, const struct id *mailbox)
     return found && (found->route.connection != 0 || way_is_open(found));
 }
 
-bool sender_doubt(struct sender *sender, const struct id *mailbox)
+void sender_doubt(struct sender *sender, const struct id *mailbox)
 {
     scoped_lock(&sender->lock);
     struct sender_mailbox *found = mailboxes_find(&sender->mailboxes, mailbox);
-    if (!found)
-        return false;
-    if (found->phase == WAY_READY) {
+    if (found && found->phase == WAY_READY) {
         way_doubt(sender, found);
         wake(sender);
     }
-    return found->route.connection != 0;
 }
 
 bool sender_uses(struct sender *sender, uint64_t connection)

@@ -108,10 +108,10 @@ bool sender_route_of(struct sender *sender, const struct id *mailbox, struct sen
 bool sender_is_living(struct sender *sender, const struct id *mailbox);
 /*
  * Somebody else wants the mailbox: an idle connection to its process is asked for the proof again, and no
- * longer counts as living if that is not given in time (connect_ms). True if it has a reversed connection,
- * which should be asked as well (rpc_server_probe).
+ * longer counts as living if that is not given in time (connect_ms). Its reversed connection is the server's to
+ * ask (rpc_server_probe).
  */
-bool sender_doubt(struct sender *sender, const struct id *mailbox);
+void sender_doubt(struct sender *sender, const struct id *mailbox);
 /* Whether any mailbox has its reversed route by this connection. */
 bool sender_uses(struct sender *sender, uint64_t connection);
 

@@ -86,7 +86,8 @@ static enum outcome replace_route(struct delivery *delivery, const struct id *ma
  */
 static void doubt_holder(struct delivery *delivery, const struct id *mailbox, uint64_t connection)
 {
-    if (sender_doubt(delivery->sender, mailbox))
+    sender_doubt(delivery->sender, mailbox);
+    if (connection != 0)
         rpc_server_probe(delivery->options.server, connection, delivery->options.limits.connect_ms);
 }
 

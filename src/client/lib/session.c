@@ -276,10 +276,9 @@ enum fileshare_status fileshare_open(const struct fileshare_options *options, st
     static const struct fileshare_options defaults;
     struct failure why = {0};
     struct fileshare *session = calloc(1, sizeof *session);
-    if (session)
-        lanes_init(&session->lanes);
     if (!session)
         return translate_report(failure_set(&why, OUTCOME_NOMEM, "no memory for a session"), &why, error);
+    lanes_init(&session->lanes);
     enum outcome outcome = session_open(session, options ? options : &defaults, &why);
     if (outcome != OUTCOME_OK)
         fileshare_close(session);

@@ -115,6 +115,8 @@ typedef void fileshare_told(void *context, const struct fileshare_incident *inci
 
 struct fileshare; /* a session */
 
+enum { FILESHARE_CONNECTIONS_MAX = 8 }; /* of one transfer */
+
 struct fileshare_options {
     /*
      * "host" (port from its rpcbind, else the default port), "host:port",
@@ -138,9 +140,9 @@ struct fileshare_options {
      */
     unsigned dead_seconds;
     /*
-     * Connections over which one transfer goes at most, 1 to 8. 0: more than one where the server is far away (2 ms
-     * there and back) and packets are lost on the way. Over Unix sockets, of a pipe, of what is small, and while a
-     * mailbox is attached, it is one. They are closed at the end of each function.
+     * Connections over which one transfer goes at most, 1 to FILESHARE_CONNECTIONS_MAX. 0: more than one where the
+     * server is far away (2 ms there and back) and packets are lost on the way. Over Unix sockets, of a pipe, of what
+     * is small, and while a mailbox is attached, it is one. They are closed at the end of each function.
      */
     unsigned connections;
     bool without_rpcbind;      /* do not register the callback program, nor ask rpcbind for the port */

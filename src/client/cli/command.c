@@ -40,8 +40,6 @@ char *command_glob_of(const char *name)
 
 /* ---- options ---- */
 
-enum { CONNECTIONS_MAX = 8 };
-
 /* The row of one choice, filling its place in *choices. */
 static struct option choice_row(enum choice choice, struct choices *choices)
 {
@@ -56,7 +54,8 @@ static struct option choice_row(enum choice choice, struct choices *choices)
                               N_("folders, with all that is in them")},
         [CHOICE_JOBS] = {"jobs", 0, OPTION_NUMBER, &choices->jobs, 1, JOBS_MAX, "N",
                          N_("several files over so many connections at once (1; 16 at most)")},
-        [CHOICE_CONNECTIONS] = {"connections", 0, OPTION_NUMBER, &choices->connections, 1, CONNECTIONS_MAX, "N",
+        [CHOICE_CONNECTIONS] = {"connections", 0, OPTION_NUMBER, &choices->connections, 1,
+                                FILESHARE_CONNECTIONS_MAX, "N",
                                 N_("one file over so many connections (by the way there; 8 at most)")},
         [CHOICE_REPLACE] = {"replace", 0, OPTION_FLAG, &choices->replace, 0, 0, NULL,
                             N_("take the place of what has that name")},

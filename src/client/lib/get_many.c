@@ -195,15 +195,6 @@ static enum outcome send_requests(struct receiving *receiving, struct failure *w
     return outcome;
 }
 
-/* Whether one more request may be begun: where calls are bound late each lane has a window of its own. */
-static bool has_room(struct receiving *receiving)
-{
-    struct fileshare *session = receiving->session;
-    if (!session->lanes.late)
-        return pace_has_room(&receiving->pace);
-    return receiving->count < PACE_MOST && lanes_pick(session, UINT64_MAX);
-}
-
 /* More than one request is as good as much. */
 static void widen(struct receiving *receiving)
 {
@@ -214,7 +205,7 @@ static void widen(struct receiving *receiving)
 static enum outcome fill_window(struct receiving *receiving, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
-    while (has_room(receiving) && outcome == OUTCOME_OK) {
+    while (lanes_have_room(receiving->session, &receiving->pace) && outcome == OUTCOME_OK) {
         struct request **request = &receiving->requests[receiving->count];
         if (!*request && !(*request = calloc(1, sizeof **request)))
             return failure_set(why, OUTCOME_NOMEM, "no memory for a download");

@@ -254,6 +254,13 @@ struct lane *lanes_pick(struct fileshare *session, uint64_t left)
     return best;
 }
 
+bool lanes_have_room(struct fileshare *session, const struct pace *pace)
+{
+    if (!session->lanes.late)
+        return pace_has_room(pace);
+    return pace->count < PACE_MOST && lanes_pick(session, UINT64_MAX);
+}
+
 enum outcome lanes_begin(struct fileshare *session, struct lane *lane, struct lane_call *call,
                          uint32_t procedure, xdrproc_t encode, const void *arguments,
                          struct bulk_source *source, size_t bytes, struct failure *why)

@@ -26,7 +26,9 @@
 
 #include "base/list.h"
 #include "base/outcome.h"
+#include "client/lib/pace.h"
 #include "client/lib/window.h"
+#include "fileshare/fileshare.h"
 #include "rpc/bulk.h"
 #include "rpc/client.h"
 
@@ -38,7 +40,7 @@
 struct fileshare;
 
 enum {
-    LANES_MOST = 8,
+    LANES_MOST = FILESHARE_CONNECTIONS_MAX,
     LANES_FROM = 256 << 10,  /* bytes left: for less none is opened */
     LANES_PIECE = 64 << 10,  /* the least that a call moves where there are several */
     LANES_SHARE = 128 << 10, /* may be under way on each at first, and however little is left */
@@ -90,6 +92,12 @@ size_t lanes_piece(const struct fileshare *session, uint64_t left, size_t most);
  * yet (UINT64_MAX: not known): no lane takes more than its share of them.
  */
 struct lane *lanes_pick(struct fileshare *session, uint64_t left);
+
+/*
+ * Whether a call may be begun of many that `pace` counts, of which nobody knows how many are left: where calls are
+ * bound late each lane has a window of its own.
+ */
+bool lanes_have_room(struct fileshare *session, const struct pace *pace);
 
 /* Begins the call that moves so many bytes. As rpc_client_begin. */
 must_check enum outcome lanes_begin(struct fileshare *session, struct lane *lane, struct lane_call *call,

@@ -178,15 +178,6 @@ static enum outcome send_bundles(struct sending *sending, struct failure *why)
     return outcome;
 }
 
-/* Whether one more bundle may be begun: where calls are bound late each lane has a window of its own. */
-static bool has_room(struct sending *sending)
-{
-    struct fileshare *session = sending->session;
-    if (!session->lanes.late)
-        return pace_has_room(&sending->pace);
-    return sending->count < PACE_MOST && lanes_pick(session, UINT64_MAX);
-}
-
 /* More than one bundle is as good as much. */
 static void widen(struct sending *sending)
 {
@@ -197,7 +188,7 @@ static void widen(struct sending *sending)
 static enum outcome fill_window(struct sending *sending, struct failure *why)
 {
     enum outcome outcome = OUTCOME_OK;
-    while (has_room(sending) && outcome == OUTCOME_OK) {
+    while (lanes_have_room(sending->session, &sending->pace) && outcome == OUTCOME_OK) {
         struct bundle **bundle = &sending->bundles[sending->count];
         if (!*bundle && !(*bundle = bundle_new()))
             return failure_set(why, OUTCOME_NOMEM, "no memory for an upload");

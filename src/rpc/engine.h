@@ -5,13 +5,13 @@
  *     limits.c      what peers can make us hold
  *     accept.c      listeners: connections come in
  *     connection.c  one peer;  roster.c  all of them
- *     worker.c      the pool: turns, permits
+ *     worker.c      the pool: turns, permits;  seats.c  who of it waits for events
  *     supervise.c   the tick: who is idle, silent, or in the way
  *     reversed.c    calls that the server sends
  *     page.c        the way of one request
  *
  * Locks, in the order they are taken: listener.mutex, connection.mutex, then one
- * of roster.mutex, reversed.mutex, permits.mutex; all others (pause, record pool)
+ * of roster.mutex, reversed.mutex, permits.mutex; all others (pause, seats, record pool)
  * are taken alone.
  */
 #pragma once
@@ -22,6 +22,7 @@
 #include "rpc/pause.h"
 #include "rpc/permits.h"
 #include "rpc/roster.h"
+#include "rpc/seats.h"
 #include "rpc/server.h"
 
 #include <pthread.h>
@@ -67,6 +68,7 @@ struct rpc_server {
     struct pause memory_pause; /* connections that wait for bytes in flight */
     struct pause queue_pause;  /* ... for a place in the queue */
     struct reversed reversed;
+    struct seats seats;
 
     int epoll, wake, timer;
     struct listener listeners[LISTENERS_MAX];
@@ -76,7 +78,6 @@ struct rpc_server {
 
     _Atomic bool stopping;       /* no new call is taken */
     _Atomic bool quitting;       /* workers go home */
-    _Atomic unsigned idle;       /* workers that wait for events */
     _Atomic unsigned in_service; /* records with a permit, or waiting for one */
     _Atomic unsigned
         ticks; /* released by one tick, acquired by the next: epoll orders them, but not for all eyes */

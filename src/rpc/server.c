@@ -125,6 +125,7 @@ enum outcome rpc_server_new(const struct rpc_server_options *options, struct rpc
     pause_init(&server->memory_pause);
     pause_init(&server->queue_pause);
     reversed_init(&server->reversed);
+    seats_init(&server->seats);
     enum outcome outcome = build(server, why);
     if (outcome == OUTCOME_OK)
         *out = server;
@@ -271,6 +272,7 @@ void *rpc_server_free(struct rpc_server *server)
     for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++)
         if (descriptors[i] >= 0)
             close(descriptors[i]);
+    seats_fini(&server->seats);
     reversed_fini(&server->reversed);
     pause_fini(&server->queue_pause);
     pause_fini(&server->memory_pause);

@@ -200,7 +200,7 @@ static void serve_waiting(struct rpc_server *server)
 
     if (!waiting)
         return;
-    if (atomic_load_explicit(&server->idle, memory_order_relaxed) > 0 && permits_have_work(&server->permits))
+    if (seats_have_idle(&server->seats) && permits_have_work(&server->permits))
         server_wake(server);
     serve_job(server, list_entry(waiting, struct job, permit));
 }
@@ -392,8 +392,7 @@ static bool take_turns(struct connection *connection, struct epoll_event *event)
     if (end == TURN_SPENT || end == TURN_FULL)
         connection_has_more(connection);
     connection_end_turn(connection);
-    if (work.queued && work.mine && atomic_load_explicit(&server->idle, memory_order_relaxed) > 0 &&
-        permits_have_work(&server->permits))
+    if (work.queued && work.mine && seats_have_idle(&server->seats) && permits_have_work(&server->permits))
         server_wake(server);
     if (work.mine)
         serve_job(server, work.mine);
@@ -431,14 +430,14 @@ void *worker_run(void *context)
     struct rpc_server *server = context;
     struct epoll_event event;
 
-    while (!atomic_load(&server->quitting)) {
-        atomic_fetch_add_explicit(&server->idle, 1, memory_order_relaxed);
+    while (!atomic_load(&server->quitting) && seats_take(&server->seats)) {
         int ready = epoll_wait(server->epoll, &event, 1, -1);
-        atomic_fetch_sub_explicit(&server->idle, 1, memory_order_relaxed);
+        seats_leave(&server->seats);
         while (ready > 0 && serve_event(server, &event) && !atomic_load(&server->quitting))
             continue;
         serve_waiting(server);
     }
+    seats_close(&server->seats);
     server_wake(server); /* the next one goes home, too */
     return NULL;
 }

@@ -248,24 +248,28 @@ static void put_at_once(struct subject *s, struct putting *puts)
     pthread_barrier_destroy(&start);
 }
 
-/* A slow disk's best friend: those that come while one transaction is committed go together in the next. */
+/*
+ * A slow disk's best friend: those that come while one transaction is committed go together in the next. On a fast
+ * one it takes luck that they come so: a round in which they do is enough, and there is none if each is committed alone.
+ */
 static void acts_share_commits(void **state)
 {
     struct subject *s = *state;
     struct putting *puts = calloc(THREADS, sizeof *puts);
-    uint64_t commits = 0;
-    enum { ROUNDS = 8 };
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    enum { ROUNDS = 100 };
+    uint64_t commits = THREADS;
+    unsigned round = 0;
+    for (; round < ROUNDS && commits > THREADS * 3 / 4; round++) {
         for (unsigned i = 0; i < THREADS; i++)
             puts[i] = (struct putting){.op = id_random(), .number = round * THREADS + i};
         uint64_t before = store_local_commits(s->store);
         put_at_once(s, puts);
-        commits += store_local_commits(s->store) - before;
+        commits = store_local_commits(s->store) - before;
         for (unsigned i = 0; i < THREADS; i++)
             assert_int_equal(puts[i].outcome, OUTCOME_OK);
     }
-    print_message("%u puts in %u commits\n", ROUNDS * THREADS, (unsigned)commits);
-    assert_true(commits < ROUNDS * THREADS * 3 / 4);
+    print_message("round %u: %u puts in %u commits\n", round, (unsigned)THREADS, (unsigned)commits);
+    assert_true(commits <= THREADS * 3 / 4);
     free(puts);
 }
 

@@ -14,7 +14,7 @@
  * Bytes first: the new content is durable before one transaction says that it is
  * theirs; the old blob goes after it. Who has the old one open reads on.
  *
- * Only the sweep calls this, with the store's pin (pin.h).
+ * Only the sweep calls this, and who makes room (room.h): with the sweep's lock and the store's pin (pin.h).
  */
 #pragma once
 

@@ -8,7 +8,7 @@
  *     lost/           what repair set aside (repair.h); nothing here reads it
  *     pin             flock()ed: a backup takes content, or the sweep removes some (pin.h)
  *
- * Order of locks: an upload's own, then (waiting for the writer) the writer's,
+ * Order of locks: the sweep's, an upload's own, then (waiting for the writer) the writer's,
  * which stands for whatever happens on its thread; everything else is a leaf:
  * the tables of uploads, reads, claims, leftovers, due mailboxes, the pool of readers.
  */
@@ -64,9 +64,6 @@ static inline struct local *local_of(struct store *store)
 
 /* Transactions that changed something since it was opened: how well acts share them. */
 uint64_t store_local_commits(struct store *store);
-
-/* NOSPACE if `size` bytes more would not leave the reserve, beside what live uploads were promised. */
-must_check enum outcome local_has_room(struct local *local, uint64_t size, struct failure *why);
 
 /* Whoever polls event_fd is woken. */
 void local_wake(struct local *local);

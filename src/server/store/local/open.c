@@ -1,7 +1,6 @@
 #include "server/store/local/local.h"
 
 #include "base/disk.h"
-#include "base/duration.h"
 #include "base/fault.h"
 #include "base/scoped.h"
 #include "server/store/local/audit.h"
@@ -279,21 +278,6 @@ void local_tell(struct local *local)
 uint64_t store_local_commits(struct store *store)
 {
     return local_of(store)->writer.commits;
-}
-
-enum outcome local_has_room(struct local *local, uint64_t size, struct failure *why)
-{
-    uint64_t room;
-    enum outcome outcome = disk_free_bytes(local->folder_fd, &room, why);
-    if (outcome != OUTCOME_OK)
-        return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
-    uint64_t taken = local->limits.reserve_bytes + uploads_promised(&local->uploads);
-    uint64_t free_bytes = room > taken ? room - taken : 0;
-    if (free_bytes >= size && room >= taken)
-        return OUTCOME_OK;
-    char needs[DURATION_TEXT_SIZE], has[DURATION_TEXT_SIZE];
-    return failure_set(why, OUTCOME_NOSPACE, "server is out of space (needs %s, has %s)",
-                       size_text(size, needs), size_text(free_bytes, has));
 }
 
 static const struct store_acts local_acts = {

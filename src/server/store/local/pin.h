@@ -2,7 +2,7 @@
  * pin: content stays while a backup takes it.
  *
  * The file "pin" in the store's folder is flock()ed: shared by a backup, of
- * whatever process, for as long as it takes content; exclusively by the sweep
+ * whatever process, for as long as it takes content; exclusively by the sweep, or who makes room in its place,
  * for the moment in which it removes content. So what one moment of the database
  * names is there until the backup has it, and a backup that dies holds nothing.
  *

@@ -4,6 +4,7 @@
 #include "base/scoped.h"
 #include "server/store/local/local.h"
 #include "server/store/local/put.h"
+#include "server/store/local/room.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,24 +181,57 @@ void put_each(struct local *local, struct putting *puttings, struct writer_act *
     FAULT_POINT("put-committed");
 }
 
-/* Of those in order, as many as there is room for. */
-static void put_find_room(struct local *local, struct putting *puttings, size_t count)
+/* Bytes of those that are not answered; false: all are. */
+static bool put_size(const struct putting *puttings, size_t count, uint64_t *size)
 {
-    uint64_t all = 0, so_far = 0;
-    for (size_t i = 0; i < count; i++)
-        all += puttings[i].answered ? 0 : puttings[i].put->size;
-    if (local_has_room(local, all, NULL) == OUTCOME_OK)
-        return;
+    bool any = false;
+    *size = 0;
+    for (size_t i = 0; i < count; i++) {
+        any |= !puttings[i].answered;
+        *size += puttings[i].answered ? 0 : puttings[i].put->size;
+    }
+    return any;
+}
+
+/* There is room for `has` bytes of them, and was none for `refused`. */
+static void put_share_room(struct local *local, struct putting *puttings, size_t count, uint64_t refused,
+                           uint64_t has)
+{
+    uint64_t so_far = 0;
     for (size_t i = 0; i < count; i++) {
         struct failure why = {0};
+        uint64_t needs = so_far + puttings[i].put->size;
         if (puttings[i].answered)
             continue;
-        enum outcome outcome = local_has_room(local, so_far + puttings[i].put->size, &why);
-        if (outcome == OUTCOME_OK)
-            so_far += puttings[i].put->size;
-        else
-            put_without_room(local, &puttings[i], outcome, &why);
+        enum outcome outcome = needs >= refused || needs > has ? room_refusal(needs, has, &why)
+                                                               : room_make(local, needs, &has, &why);
+        if (outcome == OUTCOME_OK) {
+            so_far = needs;
+            continue;
+        }
+        put_without_room(local, &puttings[i], outcome, &why);
+        refused = needs < refused ? needs : refused;
     }
+}
+
+/* For all, or of those in order for as many as there is, or can be made: with no lock and no reader. */
+static void put_find_room(struct local *local, struct putting *puttings, size_t count)
+{
+    uint64_t all, has = 0;
+    struct failure why = {0};
+    if (!put_size(puttings, count, &all) || room_look(local, all, NULL) == OUTCOME_OK)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (!puttings[i].answered)
+            put_look(local, &puttings[i]); /* who needs no room is to make none */
+    if (!put_size(puttings, count, &all))
+        return;
+    enum outcome outcome = room_make(local, all, &has, &why);
+    if (outcome == OUTCOME_NOSPACE)
+        put_share_room(local, puttings, count, all, has);
+    for (size_t i = 0; i < count && outcome != OUTCOME_OK && outcome != OUTCOME_NOSPACE; i++)
+        if (!puttings[i].answered)
+            put_without_room(local, &puttings[i], outcome, &why);
 }
 
 static void put_all(struct local *local, const struct store_caller *caller, const struct store_put *puts,

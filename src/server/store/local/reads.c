@@ -20,6 +20,8 @@ struct known {
     struct list idle;
     unsigned users;
     int64_t refreshed; /* store time at which its keeping was last moved on */
+    int64_t read_at;   /* and at which some of it was last read, but not all of it at once */
+    unsigned begun;    /* downloads that began, and have not come to the end */
 };
 
 /* ---- the table ---- */
@@ -47,19 +49,19 @@ static void known_free_at(struct known **known)
         known_free(*known);
 }
 
-static void take_out(struct reads *reads, struct known *read)
+static struct known *take_out(struct reads *reads, struct known *read)
 {
     list_remove(&read->bucket);
     list_remove(&read->idle);
     reads->count--;
+    return read;
 }
 
 void reads_fini(struct reads *reads)
 {
     list_each(at, &reads->idle) {
         struct known *read = list_entry(at, struct known, idle);
-        take_out(reads, read);
-        known_free(read);
+        known_free(take_out(reads, read));
     }
     pthread_mutex_destroy(&reads->mutex);
 }
@@ -87,8 +89,7 @@ static struct known *take_surplus(struct reads *reads)
     struct known *oldest = list_first(&reads->idle, struct known, idle);
     if (reads->count <= reads->limit || !oldest)
         return NULL;
-    take_out(reads, oldest);
-    return oldest;
+    return take_out(reads, oldest);
 }
 
 static struct known *take_known(struct reads *reads, const struct id *version)
@@ -137,18 +138,61 @@ void local_read_close(struct store_read *read)
         read->close(read);
 }
 
+static bool is_paused(const struct known *read, int64_t now)
+{
+    return now - read->read_at >= READ_PAUSE_SECONDS * (int64_t)CLOCK_SECOND;
+}
+
+static bool is_under_way(const struct known *read, int64_t now)
+{
+    return read->users > 0 || (read->begun > 0 && !is_paused(read, now));
+}
+
 bool reads_forget(struct reads *reads, const struct id *version)
 {
     scoped(known_free_at) struct known *unused = NULL;
     scoped_lock(&reads->mutex);
     struct known *read = find(reads, version);
-    if (!read)
-        return true;
-    if (read->users > 0)
+    if (read && read->users > 0)
         return false;
-    take_out(reads, read);
-    unused = read;
+    unused = read ? take_out(reads, read) : NULL;
     return true;
+}
+
+bool reads_are_under_way(struct reads *reads, const struct id *version, int64_t now)
+{
+    scoped_lock(&reads->mutex);
+    struct known *read = find(reads, version);
+    return read && is_under_way(read, now);
+}
+
+bool reads_forget_done(struct reads *reads, const struct id *version, int64_t now)
+{
+    scoped(known_free_at) struct known *unused = NULL;
+    scoped_lock(&reads->mutex);
+    struct known *read = find(reads, version);
+    if (read && is_under_way(read, now))
+        return false;
+    unused = read ? take_out(reads, read) : NULL;
+    return true;
+}
+
+/*
+ * Who reads a version bit by bit begins at its first byte, or after a pause somewhere, and ends at its last one.
+ * Nothing says which of them a reading belongs to: so they are counted.
+ */
+static void note_reading(struct known *read, uint64_t offset, size_t count)
+{
+    uint64_t size = read->read.size;
+    if (count == 0 || count == size)
+        return;
+    int64_t now = timeline_now(&read->local->time);
+    scoped_lock(&read->local->reads.mutex);
+    if (is_paused(read, now))
+        read->begun = offset > 0;
+    read->begun += offset == 0;
+    read->begun -= read->begun > 0 && count == size - offset;
+    read->read_at = now;
 }
 
 /* ---- keeping what is read ---- */
@@ -249,6 +293,7 @@ static enum outcome open_row(struct local *local, struct query *q, struct known 
                                       .name = fresh->entry.name,
                                       .size = fresh->entry.size,
                                       .fd = -1};
+    fresh->read_at = INT64_MIN / 2;
     fresh->refreshed = column_int(q) ? INT64_MIN / 2 : timeline_now(&local->time);
     struct known *known = take_known(&local->reads, &fresh->entry.version);
     if (!known) {
@@ -339,6 +384,8 @@ enum outcome local_read_at(struct store_read *read, uint64_t offset, void *bytes
     if (offset > read->size || count > read->size - offset)
         return failure_set(why, OUTCOME_INVALID, "%zu bytes at %llu are not within %llu", count,
                            (unsigned long long)offset, (unsigned long long)read->size);
+    if (read->close == known_close)
+        note_reading((struct known *)read, offset, count);
     if (read->fd < 0) {
         if (count > 0)
             memcpy(bytes, read->bytes + offset, count);

@@ -21,7 +21,7 @@
 
 #include <pthread.h>
 
-enum { READ_BUCKETS = 256 };
+enum { READ_BUCKETS = 256, READ_PAUSE_SECONDS = 60 };
 
 /* What everything that is open for reading begins with, whoever opened it; fixed while it is open. */
 struct store_read {
@@ -53,6 +53,13 @@ void reads_fini(struct reads *reads); /* none is in use */
 
 /* False if somebody reads it now. Else it is out of the table, and opening it asks the database. */
 bool reads_forget(struct reads *reads, const struct id *version);
+/*
+ * Whether a download is reading it: one has it open, or read some of it within the last READ_PAUSE_SECONDS and has not
+ * come to its end. As far as the table goes, and for versions that take more than one reading.
+ */
+bool reads_are_under_way(struct reads *reads, const struct id *version, int64_t now);
+/* As reads_forget; false also while they are under way. */
+bool reads_forget_done(struct reads *reads, const struct id *version, int64_t now);
 
 /* Store time until which a version is kept that was replaced, or read, now. */
 int64_t reads_keep_until(const struct local *local);

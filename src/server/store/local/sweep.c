@@ -1,19 +1,19 @@
 #include "server/store/local/sweep.h"
 
-#include "base/disk.h"
 #include "base/fault.h"
 #include "server/store/local/answers.h"
 #include "server/store/local/condense.h"
+#include "server/store/local/kept.h"
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
 #include "server/store/local/notices.h"
 #include "server/store/local/pending.h"
 #include "server/store/local/pin.h"
+#include "server/store/local/room.h"
 
 enum {
     EXPIRE_BATCH = 256, /* a notice each: at most NOTICE_BATCH */
     UPLOAD_BATCH = 64,
-    KEPT_BATCH = 128,
     ROW_BATCH = 1000,
     MAILBOX_BATCH = 32,
 };
@@ -100,123 +100,6 @@ static enum outcome sweep_uploads(struct local *local, struct store_sweep *out, 
         upload_give(local, upload);
     }
     *left |= count == UPLOAD_BATCH;
-    return outcome;
-}
-
-/* ---- versions replaced or removed ---- */
-
-struct ending {
-    size_t count, spared_count, blob_count;
-    struct id versions[KEPT_BATCH]; /* to go */
-    struct id spared[KEPT_BATCH];   /* read just now: to be kept on */
-    struct id blobs[KEPT_BATCH];    /* that no row names any more */
-};
-
-/* Those whose time is over, and the oldest ones while there are too many bytes. */
-static enum outcome choose_kept(struct local *local, struct database *db, struct ending *ending,
-                                struct failure *why)
-{
-    scoped_query struct query q = query_on(
-        db, "SELECT version, size, until, (SELECT kept_bytes FROM store) FROM kept ORDER BY until LIMIT ?");
-    bind_int(&q, KEPT_BATCH);
-    int64_t now = timeline_now(&local->time), gone = 0;
-    for (;;) {
-        enum outcome outcome = query_row(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-        struct id version = column_id(&q);
-        int64_t size = column_int(&q);
-        int64_t until = column_int(&q);
-        int64_t over = column_int(&q) - (int64_t)local->limits.kept_bytes - gone;
-        if (until > now && over <= 0)
-            return OUTCOME_OK;
-        if (!reads_forget(&local->reads, &version)) {
-            if (until <= now)
-                ending->spared[ending->spared_count++] = version;
-            continue;
-        }
-        gone += size;
-        ending->versions[ending->count++] = version;
-    }
-}
-
-static enum outcome keep_on(struct local *local, struct database *db, const struct id *version,
-                            struct failure *why)
-{
-    scoped_query struct query q = query_on(db, "UPDATE kept SET until = ? WHERE version = ?");
-    bind_int(&q, reads_keep_until(local));
-    bind_id(&q, version);
-    return query_run(&q, why);
-}
-
-/* One use of the content less; it goes with the last. */
-static enum outcome content_unused(struct database *db, int64_t content, int64_t size, struct ending *ending,
-                                   struct failure *why)
-{
-    {
-        scoped_query struct query q = query_on(
-            db, "UPDATE content SET uses = uses - 1, live = max(live - ?, 0) WHERE id = ?");
-        bind_int(&q, size);
-        bind_int(&q, content);
-        enum outcome outcome = query_run(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    scoped_query struct query q = query_on(db,
-                                           "DELETE FROM content WHERE id = ? AND uses <= 0 RETURNING blob");
-    bind_int(&q, content);
-    enum outcome outcome = query_row(&q, why);
-    if (outcome == OUTCOME_OK && !column_is_null(&q))
-        ending->blobs[ending->blob_count++] = column_id(&q);
-    return outcome == OUTCOME_OK ? query_run(&q, why) : outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-}
-
-static enum outcome end_version(struct database *db, const struct id *version, struct ending *ending,
-                                struct failure *why)
-{
-    int64_t content, size;
-    {
-        scoped_query struct query q = query_on(db,
-                                               "DELETE FROM kept WHERE version = ? RETURNING content, size");
-        bind_id(&q, version);
-        enum outcome outcome = query_row(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-        content = column_int(&q);
-        size = column_int(&q);
-        outcome = query_run(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    return content_unused(db, content, size, ending, why);
-}
-
-static enum outcome kept_run(struct local *local, struct database *db, void *argument, struct failure *why)
-{
-    struct ending *ending = argument;
-    enum outcome outcome = choose_kept(local, db, ending, why);
-    for (size_t i = 0; i < ending->spared_count && outcome == OUTCOME_OK; i++)
-        outcome = keep_on(local, db, &ending->spared[i], why);
-    for (size_t i = 0; i < ending->count && outcome == OUTCOME_OK; i++)
-        outcome = end_version(db, &ending->versions[i], ending, why);
-    return outcome;
-}
-
-static enum outcome sweep_kept(struct local *local, struct store_sweep *out, bool *left, struct failure *why)
-{
-    struct ending ending = {0};
-    enum outcome outcome = writer_do(&local->writer, kept_run, &ending, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    *left |= ending.count == KEPT_BATCH;
-    out->blobs += ending.count;
-    for (size_t i = 0; i < ending.blob_count; i++) {
-        enum outcome removed = blob_remove(&local->blobs, BLOB_WHOLE, &ending.blobs[i],
-                                           outcome == OUTCOME_OK ? why : NULL);
-        if (removed != OUTCOME_OK)
-            leftover_note(local, BLOB_WHOLE, &ending.blobs[i]);
-        outcome = outcome == OUTCOME_OK ? removed : outcome;
-    }
     return outcome;
 }
 
@@ -439,15 +322,6 @@ static enum outcome sweep_orphans(struct local *local, struct store_sweep *out, 
 
 /* ---- content ---- */
 
-/* While a backup takes content nothing of it goes, unless room for what stays gets short. */
-static bool content_may_go(struct local *local, bool *pinned)
-{
-    uint64_t room;
-    *pinned = !pin_try(local->pin_fd);
-    return !*pinned || disk_free_bytes(local->folder_fd, &room, NULL) != OUTCOME_OK ||
-           room < 2 * local->limits.reserve_bytes;
-}
-
 static enum outcome sweep_content(struct local *local, struct store_sweep *out, bool *left,
                                   struct failure *why)
 {
@@ -455,7 +329,9 @@ static enum outcome sweep_content(struct local *local, struct store_sweep *out, 
     if (!content_may_go(local, &pinned))
         return OUTCOME_OK;
     bool more = false;
-    enum outcome outcome = sweep_kept(local, out, &more, why);
+    enum outcome outcome = kept_sweep(local, out, &more, why);
+    if (outcome == OUTCOME_OK)
+        outcome = room_restore(local, out, &more, why);
     if (outcome == OUTCOME_OK && !more) /* with more to go, what is live now may not be for long */
         outcome = condense(local, &more, why);
     *left |= more;

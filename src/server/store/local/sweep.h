@@ -18,8 +18,9 @@
 struct local;
 
 struct sweeping {
-    pthread_mutex_t mutex;    /* held for a whole call: before all other locks */
-    unsigned shard;           /* next folder to look through */
+    pthread_mutex_t
+        mutex;      /* held for a whole call, and while room is made (room.h): before all other locks */
+    unsigned shard; /* next folder to look through */
     int64_t orphans_next_at;  /* store time of the next pass, once one is through, */
     int64_t orphans_again_at; /* and of the soonest, if there are too many leftovers */
     int64_t condensed;        /* row of the content that was condensed last */

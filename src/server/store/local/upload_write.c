@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/scoped.h"
 #include "server/store/local/local.h"
+#include "server/store/local/room.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -41,6 +42,33 @@ static enum outcome upload_step(struct local *local, struct upload *upload, stru
     if (upload_drop(local, upload, NULL) != OUTCOME_OK)
         upload_end(local, upload); /* its row goes at the next start */
     return outcome;
+}
+
+/* ---- one piece ---- */
+
+struct piece {
+    uint64_t offset;
+    const void *bytes;
+    size_t count;
+    bool lacks_room; /* so nothing of it was written; it may be, once room is made */
+};
+
+/* Room that it needs beyond what the upload was promised. */
+static uint64_t piece_needs(const struct upload *upload, const struct piece *piece)
+{
+    bool promised = upload->size_known && piece->offset <= upload->size &&
+                    piece->count <= upload->size - piece->offset;
+    return promised ? 0 : piece->count;
+}
+
+static enum outcome piece_write(struct local *local, struct upload *upload, struct piece *piece, bool step,
+                                struct failure *why)
+{
+    enum outcome outcome = step ? room_look(local, piece_needs(upload, piece), why) : OUTCOME_OK;
+    piece->lacks_room = outcome == OUTCOME_NOSPACE;
+    return outcome == OUTCOME_OK
+               ? disk_write_at(upload->fd, piece->bytes, piece->count, piece->offset, "an upload", why)
+               : outcome;
 }
 
 /* ---- before its turn ---- */
@@ -121,33 +149,33 @@ static enum outcome ahead_ready(struct local *local, struct upload *upload, bool
     return OUTCOME_OK;
 }
 
-static enum outcome write_ahead(struct local *local, struct upload *upload, uint64_t offset,
-                                const void *bytes, size_t count, bool *possible, struct failure *why)
+static enum outcome write_ahead(struct local *local, struct upload *upload, struct piece *piece,
+                                bool *possible, struct failure *why)
 {
+    uint64_t end = piece->offset + piece->count;
     enum outcome outcome = ahead_ready(local, upload, possible, why);
     if (outcome != OUTCOME_OK || !*possible)
         return outcome;
     /* As often as in order: each time that so many more stand there. */
-    bool step = (upload->beyond + count) / UPLOAD_FLUSH > upload->beyond / UPLOAD_FLUSH;
-    outcome = step ? local_has_room(local, count, why) : OUTCOME_OK;
-    if (outcome == OUTCOME_OK)
-        outcome = disk_write_at(upload->fd, bytes, count, offset, "an upload", why);
+    bool step = (upload->beyond + piece->count) / UPLOAD_FLUSH > upload->beyond / UPLOAD_FLUSH;
+    outcome = piece_write(local, upload, piece, step, why);
     FAULT_POINT("ahead-written");
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
-    *possible = extents_add(upload->ahead, offset, offset + count);
+    *possible = extents_add(upload->ahead, piece->offset, end);
     ahead_changed(upload);
     return OUTCOME_OK;
 }
 
 /* A piece that does not begin where the held bytes end. */
-static enum outcome write_apart(struct local *local, struct upload *upload, uint64_t offset,
-                                const void *bytes, size_t count, struct failure *why)
+static enum outcome write_apart(struct local *local, struct upload *upload, struct piece *piece,
+                                struct failure *why)
 {
-    uint64_t held = upload->held;
+    uint64_t held = upload->held, offset = piece->offset;
+    size_t count = piece->count;
     bool taken = offset < held && count > 0 && count <= held - offset; /* it came before */
     if (!taken && offset > held && may_be_ahead(upload, offset, count)) {
-        enum outcome outcome = write_ahead(local, upload, offset, bytes, count, &taken, why);
+        enum outcome outcome = write_ahead(local, upload, piece, &taken, why);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
@@ -158,27 +186,26 @@ static enum outcome write_apart(struct local *local, struct upload *upload, uint
 /* ---- in its turn ---- */
 
 /* With the upload's lock. */
-static enum outcome write_piece(struct local *local, struct upload *upload, uint64_t offset,
-                                const void *bytes, size_t count, struct failure *why)
+static enum outcome write_piece(struct local *local, struct upload *upload, struct piece *piece,
+                                struct failure *why)
 {
     uint64_t held = upload->held;
+    size_t count = piece->count;
     if (upload->settled)
         return failure_set(why, OUTCOME_INVALID, "the upload was committed");
-    if (offset != held)
-        return write_apart(local, upload, offset, bytes, count, why);
+    if (piece->offset != held)
+        return write_apart(local, upload, piece, why);
     if (upload->fd < 0 || !upload->digest) {
         enum outcome outcome = upload_ready(local, upload, why);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
     bool step = held + count - upload->started >= UPLOAD_FLUSH;
-    enum outcome outcome = step ? local_has_room(local, count, why) : OUTCOME_OK;
-    if (outcome == OUTCOME_OK)
-        outcome = disk_write_at(upload->fd, bytes, count, held, "an upload", why);
+    enum outcome outcome = piece_write(local, upload, piece, step, why);
     FAULT_POINT("upload-written");
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_LOCAL ? OUTCOME_UNAVAILABLE : outcome;
-    digest_add(upload->digest, bytes, count);
+    digest_add(upload->digest, piece->bytes, count);
     upload->held = held + count;
     if (upload->ahead) {
         outcome = catch_up(upload, why);
@@ -188,11 +215,28 @@ static enum outcome write_piece(struct local *local, struct upload *upload, uint
     return step && outcome == OUTCOME_OK ? upload_step(local, upload, why) : outcome;
 }
 
+static enum outcome write_once(struct local *local, struct upload *upload, struct piece *piece,
+                               uint64_t *held, struct failure *why)
+{
+    enum outcome outcome;
+    upload_touch(local, upload);
+    scoped_lock(&upload->mutex);
+    piece->lacks_room = false;
+    if (upload->dead)
+        outcome = failure_set(why, OUTCOME_ABSENT, "there is no such upload");
+    else
+        outcome = write_piece(local, upload, piece, why);
+    if (outcome == OUTCOME_OK || outcome == OUTCOME_OFFSET)
+        *held = upload->held;
+    return outcome;
+}
+
 enum outcome local_upload_write(struct store *store, const struct store_caller *caller, const struct id *id,
                                 uint64_t offset, const void *bytes, size_t count, uint64_t *held,
                                 struct failure *why)
 {
     struct local *local = local_of(store);
+    struct piece piece = {.offset = offset, .bytes = bytes, .count = count};
     struct upload *upload = uploads_take(&local->uploads, id);
     if (!upload)
         return failure_set(why, OUTCOME_ABSENT, "there is no such upload");
@@ -200,14 +244,13 @@ enum outcome local_upload_write(struct store *store, const struct store_caller *
     if (strcmp(upload->owner, caller->principal) != 0) {
         outcome = failure_set(why, OUTCOME_DENIED, "the upload belongs to another caller");
     } else {
-        upload_touch(local, upload);
-        scoped_lock(&upload->mutex);
-        if (upload->dead)
-            outcome = failure_set(why, OUTCOME_ABSENT, "there is no such upload");
-        else
-            outcome = write_piece(local, upload, offset, bytes, count, why);
-        if (outcome == OUTCOME_OK || outcome == OUTCOME_OFFSET)
-            *held = upload->held;
+        uint64_t has;
+        outcome = write_once(local, upload, &piece, held, why);
+        /* Room is made without the upload's lock: the sweep, which is waited for, takes it. */
+        if (piece.lacks_room)
+            outcome = room_make(local, piece_needs(upload, &piece), &has, why);
+        if (piece.lacks_room && outcome == OUTCOME_OK)
+            outcome = write_once(local, upload, &piece, held, why);
     }
     upload_give(local, upload);
     return outcome;

@@ -7,6 +7,7 @@
 #include "server/store/local/entries.h"
 #include "server/store/local/local.h"
 #include "server/store/local/publish.h"
+#include "server/store/local/room.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -303,7 +304,7 @@ static enum outcome begin_look(struct local *local, const struct store_caller *c
             *why = trouble;
         return answered;
     }
-    return outcome == OUTCOME_OK ? local_has_room(local, begin->size_known ? begin->size : 0, why) : outcome;
+    return outcome;
 }
 
 enum outcome local_upload_begin(struct store *store, const struct store_caller *caller,
@@ -323,7 +324,10 @@ enum outcome local_upload_begin(struct store *store, const struct store_caller *
             pthread_mutex_unlock(&upload->mutex);
             upload_give(local, upload);
         } else {
+            uint64_t has;
             outcome = begin_look(local, caller, begin, &state, why);
+            if (outcome == OUTCOME_OK && !state.published)
+                outcome = room_make(local, begin->size_known ? begin->size : 0, &has, why);
             if (outcome == OUTCOME_OK && !state.published)
                 outcome = begin_first(local, caller, begin, &state, why);
         }

@@ -4,6 +4,7 @@
  * the next; and a store that is copied back is broken off after each file.
  * Each time it is done again, and nothing is lost.
  */
+#include "fault/crash_places.h"
 #include "fault/stock.h"
 
 #include "base/scoped.h"
@@ -25,29 +26,19 @@
 
 #include <cmocka.h>
 
-enum { NAMES_MAX = 128, NAME_ROOM = 64, PASSES_MAX = 40, FORMS = SCHEMA_VERSION + 3 };
+enum { PASSES_MAX = 40, FORMS = SCHEMA_VERSION + 3 };
 
-static char names[NAMES_MAX][NAME_ROOM];
-static unsigned names_count;
+static struct crash_places places;
 static struct stock stock;
 static const char *self;
 static unsigned kills;
 
-/* The server's own list, and of it those of `prefix`. */
 static int set_up(void **state)
 {
     (void)state;
-    char command[512];
-    const char *build = getenv("FILESHARE_BUILD");
-    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshared' --version", build ? build : ".");
-    FILE *list = popen(command, "re");
-    assert_non_null(list);
-    while (names_count < NAMES_MAX && fgets(names[names_count], NAME_ROOM, list)) {
-        names[names_count][strcspn(names[names_count], "\n")] = '\0';
-        names_count += strncmp(names[names_count], "care-", 5) == 0;
-    }
+    crash_places_list(&places, "fileshared");
     stock_begin(&stock);
-    return pclose(list);
+    return 0;
 }
 
 static int tear_down(void **state)
@@ -58,16 +49,11 @@ static int tear_down(void **state)
     return 0;
 }
 
-static bool begins(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
 /* Runs it with the crash at that place, passed for the nth time; false: it was not passed so often. */
 static bool run_killed(const char *name, unsigned passes, const char *words)
 {
     static struct stock_said said;
-    char crash[NAME_ROOM + 16];
+    char crash[CRASH_PLACE_ROOM + 16];
     snprintf(crash, sizeof crash, "%s:%u", name, passes);
     stock_run(&stock, crash, &said, "%s", words);
     kills += said.code < 0;
@@ -85,18 +71,18 @@ static void run_well(const char *words)
 /* Calls `one` for each name of `prefix` and each time it is passed, until it is not. */
 static void at_each(const char *prefix, bool (*one)(const char *name, unsigned passes))
 {
-    unsigned places = 0;
-    for (unsigned i = 0; i < names_count; i++) {
+    unsigned found = 0;
+    for (unsigned i = 0; i < places.count; i++) {
         unsigned passes = 1;
-        if (!begins(names[i], prefix))
+        if (!crash_place_begins(places.names[i], prefix))
             continue;
-        while (passes < PASSES_MAX && one(names[i], passes))
+        while (passes < PASSES_MAX && one(places.names[i], passes))
             passes++;
         if (passes == 1)
-            fail_msg("%s is never passed", names[i]);
-        places++;
+            fail_msg("%s is never passed", places.names[i]);
+        found++;
     }
-    assert_true(places > 0);
+    assert_true(found > 0);
 }
 
 /* ---- repair ---- */
@@ -204,7 +190,7 @@ static unsigned left_over(bool remove)
     DIR *folder = opendir(stock.folder);
     assert_non_null(folder);
     for (struct dirent *at = readdir(folder); at; at = readdir(folder))
-        count += begins(at->d_name, "copy.new-");
+        count += crash_place_begins(at->d_name, "copy.new-");
     closedir(folder);
     snprintf(command, sizeof command, "rm -rf '%s'/copy.new-* '%s'/copy", stock.folder, stock.folder);
     if (remove)
@@ -215,8 +201,8 @@ static unsigned left_over(bool remove)
 static bool backup_killed(const char *name, unsigned passes)
 {
     char path[STOCK_PATH];
-    const char *words = begins(name, "care-blob-") ? "backup --copy --store base copy"
-                                                   : "backup --store base copy";
+    const char *words = crash_place_begins(name, "care-blob-") ? "backup --copy --store base copy"
+                                                               : "backup --store base copy";
     left_over(true);
     if (!run_killed(name, passes, words))
         return false;
@@ -394,7 +380,7 @@ static void copy_one(const char *path, bool half)
 
 static bool is_content(const char *path)
 {
-    return begins(path, "blobs/");
+    return crash_place_begins(path, "blobs/");
 }
 
 /* The server, too, does not take it for a new store: the content would be swept. */

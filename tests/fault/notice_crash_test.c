@@ -6,6 +6,7 @@
  *
  *     FILESHARE_FAULT_SEED=N, FILESHARE_FAULT_SECONDS=N   as in kill_test.c
  */
+#include "fault/crash_places.h"
 #include "fault/dropper.h"
 #include "fault/program.h"
 
@@ -26,7 +27,6 @@ enum {
     LIVE = 3, /* and that come while it runs */
     PASSES = 3,
     LINES_MAX = 65536,
-    NAMES_MAX = 64,
     DIES_MS = 10000,
     TOLD_MS = 20000,
     RANDOM_SECONDS = 4,
@@ -360,28 +360,27 @@ static bool is_known(const char *name)
     return false;
 }
 
+static bool has(const struct crash_places *all, const char *name)
+{
+    for (unsigned i = 0; i < all->count; i++)
+        if (strcmp(all->names[i], name) == 0)
+            return true;
+    return false;
+}
+
 /* Every place that we go through is there: one that was renamed would test nothing. And there is no other. */
 static void test_names(void **state)
 {
     (void)state;
     want_places();
-    char command[512], name[NAMES_MAX], all[4096] = "\n";
-    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshare-client' --version",
-             getenv("FILESHARE_BUILD"));
-    FILE *list = popen(command, "re");
-    assert_non_null(list);
-    while (fgets(name, sizeof name, list)) {
-        strncat(all, name, sizeof all - strlen(all) - 1);
-        name[strcspn(name, "\n")] = '\0';
-        if (!is_known(name))
-            fail_msg("%s is passed by no test", name);
-    }
-    assert_int_equal(pclose(list), 0);
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        snprintf(name, sizeof name, "\n%s\n", places[i].name);
-        if (!strstr(all, name))
+    static struct crash_places all;
+    crash_places_list(&all, "fileshare-client");
+    for (unsigned i = 0; i < all.count; i++)
+        if (!is_known(all.names[i]))
+            fail_msg("%s is passed by no test", all.names[i]);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (!has(&all, places[i].name))
             fail_msg("there is no place %s", places[i].name);
-    }
 }
 
 /* ---- at random ---- */

@@ -44,7 +44,7 @@ static void report_troubles(const struct stage *stage)
     const struct relay_counts line = relay_counts(stage->relay);
     printf("faults\n");
     row("kills of the server", stage->world.kills, "kill -9, of these:");
-    row("  at a named place", trouble->crashes, trouble->names_count ? "" : "(a build without them)");
+    row("  at a named place", trouble->crashes, trouble->places.count ? "" : "(a build without them)");
     row("  at a place not come by in time", trouble->passed_crashes, "");
     row("ends by SIGTERM", trouble->ends, "");
     row("starts", trouble->starts, "");

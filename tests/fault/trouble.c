@@ -83,11 +83,11 @@ static void crash_and_start(struct trouble *trouble)
 {
     char setting[128];
     struct daemon *server = &trouble->world->server;
-    if (trouble->names_count == 0) {
+    if (trouble->places.count == 0) {
         kill_and_start(trouble);
         return;
     }
-    const char *name = trouble->names[dice_throw(&trouble->dice, trouble->names_count)];
+    const char *name = trouble->places.names[dice_throw(&trouble->dice, trouble->places.count)];
     kill_server(trouble);
     snprintf(setting, sizeof setting, "FILESHARE_CRASH_AT=%s:%u", name, 1 + dice_throw(&trouble->dice, 8));
     launch(trouble, setting);
@@ -246,24 +246,6 @@ void trouble_end_all(struct trouble *trouble)
 
 /* ---- life ---- */
 
-static void list_names(struct trouble *trouble)
-{
-    char command[600];
-    const char *build = getenv("FILESHARE_BUILD");
-    /* A build without the places answers its version. */
-    snprintf(command, sizeof command, "FILESHARE_CRASH_AT=list '%s/fileshared' --version",
-             build ? build : ".");
-    FILE *list = popen(command, "re");
-    assert_non_null(list);
-    while (trouble->names_count < CRASH_NAMES_MAX &&
-           fgets(trouble->names[trouble->names_count], CRASH_NAME_ROOM, list)) {
-        char *name = trouble->names[trouble->names_count];
-        name[strcspn(name, "\n")] = '\0';
-        trouble->names_count += strncmp(name, "fileshared ", 11) != 0;
-    }
-    pclose(list);
-}
-
 static void prepare_shim(struct trouble *trouble)
 {
     const char *build = getenv("FILESHARE_BUILD");
@@ -285,7 +267,7 @@ static void prepare_shim(struct trouble *trouble)
 void trouble_begin(struct trouble *trouble, struct world *world)
 {
     *trouble = (struct trouble){.world = world, .dice = dice_of(world->seed, 600)};
-    list_names(trouble);
+    crash_places_list(&trouble->places, "fileshared");
     private_net_begin(&trouble->net);
     world->server.rpcbind = trouble->net.made;
     prepare_shim(trouble);

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "fault/crash_places.h"
 #include "fault/private_net.h"
 #include "fault/relay.h"
 #include "fault/shim/shim.h"
@@ -20,8 +21,6 @@ enum trouble_kinds {
     TROUBLE_OTHERS = 2, /* all in which it lives on */
 };
 
-enum { CRASH_NAMES_MAX = 128, CRASH_NAME_ROOM = 64 };
-
 struct trouble {
     struct world *world;
     struct dice dice;
@@ -29,8 +28,7 @@ struct trouble {
     struct relay *relay; /* set once the server's port is known */
     struct shim *shim;   /* NULL: none in this build */
     char shim_path[128], preload[600], shared[256];
-    char names[CRASH_NAMES_MAX][CRASH_NAME_ROOM]; /* places to die at */
-    unsigned names_count;
+    struct crash_places places;
     /* what was done */
     unsigned long crashes, ends, vain_starts, freezes, disk_calls, disk_spells, disk_failed;
     unsigned long rpcbind_kills, partitions, cuts, starts, passed_crashes;

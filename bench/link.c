@@ -15,8 +15,8 @@
  * it runs before all that is no link: one that waits for a core looks like a queue to
  * TCP, which then leaves its slow start too early.
  *
- * With LINK_TELL in the environment it tells in the end what it carried, and how many
- * bytes were under way at once, on standard error.
+ * With LINK_TELL in the environment it tells in the end what it carried, how late it was
+ * at most, and how many bytes were under way at once, on standard error.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -59,6 +59,7 @@ struct way {
     unsigned first, count;
     int64_t free_at; /* when what was sent before is through */
     uint64_t lost, dropped, carried;
+    int64_t latest;                   /* ns after it was due, at most */
     size_t under_way, most_under_way; /* bytes */
 };
 
@@ -202,13 +203,15 @@ static void take(struct link *link, struct way *way, int64_t at)
     }
 }
 
-/* Delivers what is due; when the next one is, or `never`. */
-static int64_t deliver(struct way *way, int64_t at, int64_t never)
+/* Delivers what is due; when the next one is, or `other` if that is earlier. */
+static int64_t deliver(struct way *way, int64_t at, int64_t other)
 {
     while (way->count > 0) {
         const struct packet *packet = &way->packets[way->first];
         if (packet->due > at)
-            return packet->due;
+            return packet->due < other ? packet->due : other;
+        if (at - packet->due > way->latest)
+            way->latest = at - packet->due;
         if (write(way->to, packet->bytes, packet->size) < 0)
             way->dropped++;
         else
@@ -217,7 +220,7 @@ static int64_t deliver(struct way *way, int64_t at, int64_t never)
         way->first = (way->first + 1) % SLOTS;
         way->count--;
     }
-    return never;
+    return other;
 }
 
 static int forward(struct link *link, int child, int signals)
@@ -268,13 +271,15 @@ static double number(const char *text, double most)
 /* "There" is from the near end to the far one. */
 static void tell(const struct link *link)
 {
+    int64_t latest = link->there.latest > link->back.latest ? link->there.latest : link->back.latest;
+
     fprintf(stderr,
-            "link: %llu packets there, %llu back, %llu lost there, %llu back, %llu dropped;"
-            " at most %zu bytes there, %zu back\n",
+            "link: %llu packets there, %llu back, %llu lost there, %llu back, %llu dropped,"
+            " %.1f ms late; at most %zu bytes there, %zu back\n",
             (unsigned long long)link->there.carried, (unsigned long long)link->back.carried,
             (unsigned long long)link->there.lost, (unsigned long long)link->back.lost,
-            (unsigned long long)(link->there.dropped + link->back.dropped), link->there.most_under_way,
-            link->back.most_under_way);
+            (unsigned long long)(link->there.dropped + link->back.dropped), (double)latest / 1e6,
+            link->there.most_under_way, link->back.most_under_way);
 }
 
 int main(int count, char **words)

@@ -151,3 +151,15 @@ losses() {
     [ "$(losses 1)" = "$first" ]
     [ "$first" != "$second" ]
 }
+
+@test "what goes one way of a link arrives when it is due, whatever goes the other way" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    unshare --net "${FILESHARE_BUILD:?}/bench/peers_link" true || skip "no TUN devices here"
+    # What comes back for the first datagram is on its way when the second one, due 0.2 s after that, begins.
+    LINK_TELL=1 unshare --net bash -c 'ip link set lo up && ip address add 10.203.0.1/32 dev lo
+        "$0" -d 800 -- bash -c "echo >/dev/udp/10.203.0.1/9; sleep 0.6; echo >/dev/udp/10.203.0.1/9; sleep 1.5"' \
+        "$FILESHARE_BUILD/bench/peers_link" 2>"$BATS_TEST_TMPDIR/told"
+    cat "$BATS_TEST_TMPDIR/told"
+    late=$(sed -n 's/^link: 2 packets there, 2 back, .* \([0-9]*\)\.[0-9] ms late;.*/\1/p' "$BATS_TEST_TMPDIR/told")
+    [ "$late" -lt 100 ]
+}

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -16,6 +17,9 @@ enum {
     EVICTION_LOOKS_AT = 64,
     WAIT_MAX_MS = 2000, /* epoll does not count while the machine sleeps; deadlines do */
 };
+
+/* Where so many answers come in a while, each turn waits for some of them, instead of each of them waking it. */
+enum { FLOOD_WHILE = 2 * MS, FLOOD_LEAST = 16, FLOOD_PAUSE = MS / 4 };
 
 struct sender_limits sender_limits_default(void)
 {
@@ -159,25 +163,34 @@ static void take_due(struct sender *sender)
         way_due(sender, list_entry(first, struct sender_mailbox, due));
 }
 
-static struct sender_batch *next_finished(struct sender *sender)
+/* All that are finished, as the caller's. */
+static void take_finished(struct sender *sender, struct list *out)
 {
+    list_init(out);
     scoped_lock(&sender->lock);
-    struct sender_batch *batch = list_first(&sender->finished, struct sender_batch, link);
-    if (batch) {
-        list_remove(&batch->link);
+    list_each(at, &sender->finished) {
+        const struct sender_batch *batch = list_entry(at, struct sender_batch, link);
+        list_remove(at);
+        list_append(out, at);
         sender->batch_count--;
         sender->batch_bytes -= batch->size;
     }
-    return batch;
 }
 
-static void report(struct sender *sender)
+/* Returns how many. */
+static unsigned report(struct sender *sender)
 {
-    struct sender_batch *batch;
-    while ((batch = next_finished(sender)) != NULL) {
+    unsigned count = 0;
+    struct list finished;
+    take_finished(sender, &finished);
+    list_each(at, &finished) {
+        struct sender_batch *batch = list_entry(at, struct sender_batch, link);
+        list_remove(at);
         sender->options.done(sender->options.context, &batch->result);
         free(batch);
+        count++;
     }
+    return count;
 }
 
 /* Whether to go on. At the end every batch is reported as STOPPED. */
@@ -191,18 +204,44 @@ static bool goes_on(struct sender *sender)
     return false;
 }
 
+/* How fast answers come. The thread's own. */
+struct flood {
+    int64_t since;
+    unsigned answers; /* since then */
+    bool high;        /* as the while before was */
+};
+
+static void flood_note(struct flood *flood, unsigned answers, int64_t now)
+{
+    flood->answers += answers;
+    if (now - flood->since < FLOOD_WHILE)
+        return;
+    flood->high = flood->answers >= FLOOD_LEAST && now - flood->since < 2 * FLOOD_WHILE;
+    flood->since = now;
+    flood->answers = 0;
+}
+
+static void flood_pause(const struct flood *flood)
+{
+    const struct timespec pause = {.tv_nsec = FLOOD_PAUSE};
+    if (flood->high)
+        nanosleep(&pause, NULL);
+}
+
 static void *run(void *context)
 {
     struct sender *sender = context;
     struct epoll_event events[EVENTS_A_TURN];
+    struct flood flood = {.since = 0};
     while (goes_on(sender)) {
+        flood_pause(&flood);
         int count = epoll_wait(sender->epoll, events, EVENTS_A_TURN, wait_ms(sender));
         take_events(sender, events, count > 0 ? count : 0);
         reversed_take_answers(sender);
         take_attention(sender);
         take_due(sender);
         reversed_send_all(sender);
-        report(sender);
+        flood_note(&flood, report(sender), clock_elapsed(sender->options.clock));
     }
     report(sender);
     return NULL;
@@ -248,9 +287,10 @@ void *sender_free(struct sender *sender)
     sender->returns = returns_close(sender->returns);
     remove_all(sender, OUTCOME_STOPPED);
     free_closed(sender);
-    struct sender_batch *batch;
-    while ((batch = next_finished(sender)) != NULL)
-        free(batch);
+    struct list finished;
+    take_finished(sender, &finished);
+    list_each(at, &finished)
+        free(list_entry(at, struct sender_batch, link));
     mailboxes_fini(&sender->mailboxes);
     deadlines_fini(&sender->deadlines);
     if (sender->wake >= 0)

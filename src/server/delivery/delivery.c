@@ -78,13 +78,11 @@ static unsigned lease_seconds(const struct delivery *delivery)
     return (unsigned)(ms / 1000) + LEASE_MARGIN_S;
 }
 
-/* The sender knows the mailbox's route, or is told what the store kept of it. */
+/* The sender is told what the store kept of the mailbox's route, unless somebody did meanwhile. */
 static enum outcome prepare_route(struct delivery *delivery, const struct store_claim *claim,
                                   struct failure *why)
 {
     struct sender_route route;
-    if (sender_route_of(delivery->sender, &claim->mailbox, NULL))
-        return OUTCOME_OK;
     if (!route_decode(claim->route, claim->route_size, &route))
         return failure_set(why, OUTCOME_CORRUPT, "a mailbox's route is in a form of another release");
     if (route.program == 0)
@@ -94,6 +92,13 @@ static enum outcome prepare_route(struct delivery *delivery, const struct store_
     if (sender_route_of(delivery->sender, &claim->mailbox, NULL))
         return OUTCOME_OK;
     return sender_prove(delivery->sender, &claim->mailbox, &route, why);
+}
+
+/* With claim_lock. ABSENT: the sender knows no route. */
+static enum outcome hand_over(struct delivery *delivery, const struct store_claim *claim, unsigned index,
+                              struct failure *why)
+{
+    return sender_deliver(delivery->sender, &claim->mailbox, index, delivery->events, claim->count, why);
 }
 
 /* With claim_lock. */
@@ -112,10 +117,12 @@ static void dispatch(struct delivery *delivery, const struct store_claim *claim)
         delivery_event(&delivery->claimed[i], &delivery->events[i]);
     struct failure why;
     FAULT_POINT("notice-claimed");
-    enum outcome outcome = prepare_route(delivery, claim, &why);
-    if (outcome == OUTCOME_OK)
-        outcome = sender_deliver(delivery->sender, &claim->mailbox, index, delivery->events, claim->count,
-                                 &why);
+    enum outcome outcome = hand_over(delivery, claim, index, &why);
+    if (outcome == OUTCOME_ABSENT) {
+        outcome = prepare_route(delivery, claim, &why);
+        if (outcome == OUTCOME_OK)
+            outcome = hand_over(delivery, claim, index, &why);
+    }
     if (outcome == OUTCOME_OK)
         return;
     log_debug("delivery: %s", why.text);

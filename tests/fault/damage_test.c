@@ -217,13 +217,14 @@ static void interest_of_nobody(struct damaged *damaged)
 
 static void event_of_nobody(struct damaged *damaged)
 {
-    sql(damaged, "UPDATE event SET mailbox = 4711"
-                 " WHERE number = 2 AND mailbox = (SELECT min(mailbox) FROM event)");
+    sql(damaged, "UPDATE event SET mailbox = 4711 WHERE (mailbox, number) ="
+                 " (SELECT mailbox, number FROM event ORDER BY mailbox, number LIMIT 1 OFFSET 1)");
 }
 
 static void event_of_nothing(struct damaged *damaged)
 {
-    sql(damaged, "UPDATE event SET arrival = 4711 WHERE number = 3");
+    sql(damaged, "UPDATE event SET arrival = 4711 WHERE (mailbox, number) ="
+                 " (SELECT mailbox, number FROM event ORDER BY mailbox, number LIMIT 1 OFFSET 2)");
 }
 
 static void count_wrong(struct damaged *damaged)
@@ -231,12 +232,12 @@ static void count_wrong(struct damaged *damaged)
     static const char *const texts[] = {
         "UPDATE store SET files = files + 3",
         "UPDATE store SET bytes = 0",
-        "UPDATE mailbox SET events = 0",
+        "UPDATE store SET events = events + 1",
         "UPDATE content SET uses = uses + 1 WHERE id = (SELECT min(id) FROM content)",
         "UPDATE arrival SET uses = 9",
         "UPDATE principal SET answers = -1",
         "UPDATE store SET arrivals = 0",
-        "UPDATE mailbox SET number = 0",
+        "UPDATE store SET numbers = 0",
         "UPDATE mailbox SET interests = 8",
         "UPDATE principal SET interests = 8",
         "UPDATE content SET live = 1 WHERE parts IS NOT NULL",

@@ -53,7 +53,9 @@ END
     until_true 20 lines 2
     kill -INT "$pid"
     ends 130 "$pid"
-    [ "$(cut -f 1-3 listener.out)" = $'1\tarrived\tx\n2\tarrived\tx' ]
+    [ "$(cut -f 2-3 listener.out)" = $'arrived\tx\narrived\tx' ]
+    mapfile -t numbers < <(cut -f 1 listener.out)
+    [ "${numbers[1]}" -eq $((numbers[0] + 1)) ] # they waited together: nothing came between them
     stop_server
 END
 }

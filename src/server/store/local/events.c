@@ -14,6 +14,34 @@ void event_take(struct query *query, struct store_event *out)
     entry_take(query, &out->entry);
 }
 
+/* ---- numbers ---- */
+
+enum { NUMBERS_EVERY = 1000 /* nanoseconds */ };
+
+void events_begin(struct local *local, int64_t above)
+{
+    local->event_numbers = (struct event_numbers){
+        .above = above,
+        .last = above,
+        .opened = clock_elapsed(local->clock),
+    };
+}
+
+/* Where none waits they follow the clock, not one another: nobody learns from them what others are told. */
+int64_t events_number(struct local *local, int64_t newest)
+{
+    struct event_numbers *numbers = &local->event_numbers;
+    int64_t number = newest + 1;
+    if (newest <= numbers->above) {
+        number = numbers->above + 1 + (clock_elapsed(local->clock) - numbers->opened) / NUMBERS_EVERY;
+        if (number <= numbers->last)
+            number = numbers->last + 1;
+    }
+    if (number > numbers->last)
+        numbers->last = number;
+    return number;
+}
+
 /* ---- counters ---- */
 
 static enum outcome write_arrival(struct database *db, int64_t arrival, int64_t uses, struct failure *why)
@@ -45,11 +73,14 @@ enum outcome events_count(struct local *local, struct database *db, struct failu
 {
     struct event_counts *counts = &local->event_counts;
     enum outcome outcome = write_arrivals(counts, db, why);
-    if (outcome != OUTCOME_OK || counts->events == 0)
+    if (outcome != OUTCOME_OK || (counts->events == 0 && !counts->numbered))
         return outcome;
-    scoped_query struct query q = query_on(db, "UPDATE store SET events = events + ?");
+    scoped_query struct query q = query_on(db,
+                                           "UPDATE store SET events = events + ?, numbers = max(numbers, ?)");
     bind_int(&q, counts->events);
+    bind_int(&q, local->event_numbers.last);
     counts->events = 0;
+    counts->numbered = false;
     return query_run(&q, why);
 }
 
@@ -113,6 +144,7 @@ enum outcome events_add(struct local *local, struct database *db, const struct e
         if (outcome != OUTCOME_OK)
             return outcome;
     }
+    local->event_counts.numbered = true;
     return note(local, db, event->arrival, 1, why);
 }
 
@@ -135,19 +167,9 @@ static struct query query_between(struct database *db, const char *text, int64_t
 }
 
 enum outcome events_remove_noted(struct database *db, int64_t mailbox, int64_t after, int64_t up_to,
-                                 uint64_t count, struct failure *why)
+                                 struct failure *why)
 {
-    if (count == 0)
-        return OUTCOME_OK;
-    {
-        scoped_query struct query q = query_between(db, "DELETE" EVENTS_BETWEEN, mailbox, after, up_to);
-        enum outcome outcome = query_run(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    scoped_query struct query q = query_on(db, "UPDATE mailbox SET events = events - ? WHERE id = ?");
-    bind_int(&q, (int64_t)count);
-    bind_int(&q, mailbox);
+    scoped_query struct query q = query_between(db, "DELETE" EVENTS_BETWEEN, mailbox, after, up_to);
     return query_run(&q, why);
 }
 
@@ -168,5 +190,38 @@ enum outcome events_remove(struct local *local, struct database *db, int64_t mai
             return outcome;
     }
     *gone = count;
-    return events_remove_noted(db, mailbox, after, up_to, count, why);
+    return count > 0 ? events_remove_noted(db, mailbox, after, up_to, why) : OUTCOME_OK;
+}
+
+/* ABSENT: none waits in it. */
+static enum outcome oldest(struct database *db, int64_t mailbox, int64_t *number, struct failure *why)
+{
+    scoped_query struct query q = query_on(
+        db, "SELECT number FROM event WHERE mailbox = ? ORDER BY number LIMIT 1");
+    bind_int(&q, mailbox);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *number = column_int(&q);
+    return outcome;
+}
+
+enum outcome events_are_many(struct database *db, int64_t mailbox, int64_t newest, int64_t limit, bool *many,
+                             struct failure *why)
+{
+    int64_t first = newest;
+    *many = false;
+    enum outcome outcome = oldest(db, mailbox, &first, why);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+    if (newest - first < limit - 1)
+        return OUTCOME_OK;
+    /* Mostly that is it; but numbers leave a gap where the store was opened while some waited. */
+    scoped_query struct query q = query_on(
+        db, "SELECT count(*) FROM (SELECT 1 FROM event WHERE mailbox = ? LIMIT ?)");
+    bind_int(&q, mailbox);
+    bind_int(&q, limit);
+    outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *many = column_int(&q) >= limit;
+    return outcome;
 }

@@ -36,7 +36,6 @@ struct local {
     const struct clock *clock;
     struct timeline time;
     struct id instance;
-    int64_t numbers_above; /* events' numbers begin above it: open.c */
     int folder_fd, lock_fd, pin_fd, event_fd;
     char *folder, *database_path;
     struct blobs blobs;
@@ -49,6 +48,7 @@ struct local {
     struct waiters waiters; /* the writer's (its turn's), as is: */
     struct noticed noticed;
     struct event_counts event_counts;
+    struct event_numbers event_numbers;
     _Atomic uint64_t events_dropped; /* since it was opened; a try that was undone counts as well */
     _Atomic bool arrivals_left;      /* some may be pending; said once they are committed */
     struct writer writer;

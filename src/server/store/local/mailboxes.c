@@ -12,7 +12,7 @@ static enum outcome look_up(struct database *db, const struct id *secret, struct
                             struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "SELECT id, interests, open_globs, over, events, touched FROM mailbox WHERE secret = ?");
+        db, "SELECT id, interests, open_globs, over, touched FROM mailbox WHERE secret = ?");
     bind_id(&q, secret);
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
@@ -21,7 +21,6 @@ static enum outcome look_up(struct database *db, const struct id *secret, struct
     out->interests = (uint32_t)column_int(&q);
     out->open_globs = (uint32_t)column_int(&q);
     out->over = (uint32_t)column_int(&q);
-    out->events = (uint64_t)column_int(&q);
     out->touched = column_int(&q);
     return OUTCOME_OK;
 }
@@ -80,13 +79,11 @@ enum outcome mailbox_make(struct local *local, struct database *db, const struct
         outcome = room_for_mailbox(local, db, principal, &payer, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    /* Its numbers begin above those of any that is gone: it may be the same one, made again. */
-    scoped_query struct query q = query_on(db, "INSERT INTO mailbox (secret, principal, touched, number)"
-                                               " SELECT ?, ?, ?, max(numbers, ?) FROM store");
+    scoped_query struct query q = query_on(
+        db, "INSERT INTO mailbox (secret, principal, touched) VALUES (?, ?, ?)");
     bind_id(&q, secret);
     bind_int(&q, payer);
     bind_int(&q, timeline_now(&local->time));
-    bind_int(&q, local->numbers_above);
     outcome = query_run(&q, why);
     if (outcome == OUTCOME_OK)
         *out = (struct mailbox){.row = database_last_row(db)};
@@ -115,40 +112,47 @@ enum outcome mailbox_end(struct local *local, struct database *db, int64_t row, 
  * again, so what follows `number` is at most what was dropped. What stands for
  * dropped events is the oldest there is.
  */
-static enum outcome told_before_dropped(struct database *db, int64_t row, uint64_t number,
+static enum outcome told_before_dropped(struct database *db, int64_t row, int64_t oldest, int64_t number,
                                         struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "UPDATE event SET dropped = min(dropped, number - ?1) WHERE mailbox = ?2 AND kind = ?3"
-            " AND number = (SELECT min(number) FROM event WHERE mailbox = ?2)");
-    bind_int(&q, number > INT64_MAX ? INT64_MAX : (int64_t)number);
+        db,
+        "UPDATE event SET dropped = min(dropped, number - ?) WHERE mailbox = ? AND number = ? AND kind = ?");
+    bind_int(&q, number);
     bind_int(&q, row);
+    bind_int(&q, oldest);
     bind_int(&q, STORE_DROPPED);
     return query_run(&q, why);
 }
 
-/* The mailbox, and how many events it has up to `number`, which are noted as gone. ABSENT (described). */
+/* What is acknowledged, and by whom. */
+struct received {
+    struct mailbox mailbox;
+    bool any;     /* events are, each of which was noted as gone */
+    int64_t left; /* number of the oldest that is not; 0: no other waits */
+};
+
+/* ABSENT (described). */
 static enum outcome note_received(struct local *local, struct database *db, const struct id *secret,
-                                  int64_t number, struct mailbox *mailbox, uint64_t *count,
-                                  struct failure *why)
+                                  int64_t number, struct received *out, struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "SELECT mailbox.id, mailbox.events, mailbox.touched, event.arrival, event.number FROM mailbox"
-            " LEFT JOIN event ON event.mailbox = mailbox.id AND event.number <= ? WHERE secret = ?");
-    bind_int(&q, number);
+        db, "SELECT mailbox.id, mailbox.touched, event.number, event.arrival FROM mailbox"
+            " LEFT JOIN event ON event.mailbox = mailbox.id WHERE secret = ? ORDER BY event.number");
     bind_id(&q, secret);
     enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_ABSENT)
         return failure_set(why, outcome, "there is no such mailbox");
     while (outcome == OUTCOME_OK) {
-        *mailbox = (struct mailbox){.row = column_int(&q)};
-        mailbox->events = (uint64_t)column_int(&q);
-        mailbox->touched = column_int(&q);
-        int64_t arrival = column_int(&q);
-        if (!column_is_null(&q)) {
-            outcome = events_note_removed(local, db, arrival, why);
-            ++*count;
+        out->mailbox.row = column_int(&q);
+        out->mailbox.touched = column_int(&q);
+        int64_t of = column_int(&q); /* 0: there is none */
+        if (of == 0 || of > number) {
+            out->left = of;
+            return OUTCOME_OK;
         }
+        out->any = true;
+        outcome = events_note_removed(local, db, column_int(&q), why);
         if (outcome == OUTCOME_OK)
             outcome = query_row(&q, why);
     }
@@ -156,22 +160,22 @@ static enum outcome note_received(struct local *local, struct database *db, cons
 }
 
 enum outcome mailbox_acknowledge(struct local *local, struct database *db, const struct id *secret,
-                                 uint64_t number, int64_t *row, uint64_t *left, struct failure *why)
+                                 uint64_t number, int64_t *row, bool *left, struct failure *why)
 {
-    struct mailbox mailbox = {0};
-    uint64_t gone = 0;
+    struct received received = {0};
     int64_t up_to = number > INT64_MAX ? INT64_MAX : (int64_t)number;
-    enum outcome outcome = note_received(local, db, secret, up_to, &mailbox, &gone, why);
-    if (outcome == OUTCOME_OK)
-        outcome = events_remove_noted(db, mailbox.row, 0, up_to, gone, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    *row = mailbox.row;
-    *left = mailbox.events - gone;
-    if (*left > 0)
-        outcome = told_before_dropped(db, mailbox.row, number, why);
-    if (outcome == OUTCOME_OK && mailbox.touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
-        outcome = touch(local, db, mailbox.row, why);
+    enum outcome outcome = note_received(local, db, secret, up_to, &received, why);
+    const struct mailbox *mailbox = &received.mailbox;
+    if (outcome == OUTCOME_OK && received.any)
+        outcome = events_remove_noted(db, mailbox->row, 0, up_to, why);
+    if (outcome == OUTCOME_OK && received.left > 0)
+        outcome = told_before_dropped(db, mailbox->row, received.left, up_to, why);
+    if (outcome == OUTCOME_OK && mailbox->touched < timeline_now(&local->time) - MAILBOX_TOUCH_EVERY)
+        outcome = touch(local, db, mailbox->row, why);
+    if (outcome == OUTCOME_OK) {
+        *row = mailbox->row;
+        *left = received.left > 0;
+    }
     return outcome;
 }
 
@@ -301,7 +305,7 @@ static enum outcome acknowledge_run(struct local *local, struct database *db, vo
 {
     const struct acknowledging *acknowledging = argument;
     int64_t row;
-    uint64_t left;
+    bool left;
     return mailbox_acknowledge(local, db, acknowledging->secret, acknowledging->number, &row, &left, why);
 }
 

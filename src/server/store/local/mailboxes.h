@@ -17,7 +17,6 @@ struct local;
 struct mailbox {
     int64_t row;
     uint32_t interests, open_globs, over;
-    uint64_t events;
     int64_t touched;
 };
 
@@ -30,9 +29,9 @@ must_check enum outcome mailbox_make(struct local *local, struct database *db, c
 /* In a transaction: it, its interests and events are gone. */
 must_check enum outcome mailbox_end(struct local *local, struct database *db, int64_t row,
                                     struct failure *why);
-/* In a transaction: events up to `number` were received; *left are in it still. ABSENT (described). */
+/* In a transaction: events up to `number` were received; *left: others are in it still. ABSENT (described). */
 must_check enum outcome mailbox_acknowledge(struct local *local, struct database *db, const struct id *secret,
-                                            uint64_t number, int64_t *row, uint64_t *left,
+                                            uint64_t number, int64_t *row, bool *left,
                                             struct failure *why);
 /* Events after `since`, oldest first. */
 must_check enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since,

@@ -100,12 +100,7 @@ static enum outcome put_marker(struct local *local, struct database *db, int64_t
         .happened = clock_wall(local->clock),
         .dropped = dropping->dropped,
     };
-    enum outcome outcome = events_add(local, db, &marker, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    scoped_query struct query q = query_on(db, "UPDATE mailbox SET events = events + 1 WHERE id = ?");
-    bind_int(&q, mailbox);
-    return query_run(&q, why);
+    return events_add(local, db, &marker, why);
 }
 
 enum outcome notices_age(struct local *local, struct database *db, int64_t mailbox, int64_t before,
@@ -137,25 +132,22 @@ enum outcome notices_age(struct local *local, struct database *db, int64_t mailb
 
 /* A mailbox that is to get an event. */
 struct addressee {
-    int64_t number; /* the event's */
-    int64_t events; /* that it has, without this one */
+    int64_t newest; /* number of its newest event; 0: it has none */
     struct id secret;
     size_t route_size;
     uint8_t route[STORE_ROUTE_SIZE];
 };
 
-static enum outcome find_addressee(struct local *local, struct database *db, int64_t mailbox,
-                                   struct addressee *out, struct failure *why)
+static enum outcome find_addressee(struct database *db, int64_t mailbox, struct addressee *out,
+                                   struct failure *why)
 {
-    scoped_query struct query q = query_on(
-        db, "SELECT max(number, ?) + 1, events, secret, route FROM mailbox WHERE id = ?");
-    bind_int(&q, local->numbers_above);
+    scoped_query struct query q = query_on(db, "SELECT (SELECT max(number) FROM event WHERE mailbox = ?1), "
+                                               "secret, route FROM mailbox WHERE id = ?1");
     bind_int(&q, mailbox);
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_FAULT, "a mailbox is missing") : outcome;
-    out->number = column_int(&q);
-    out->events = column_int(&q);
+    out->newest = column_int(&q);
     out->secret = column_id(&q);
     const void *route = column_blob(&q, &out->route_size);
     if (out->route_size > sizeof out->route)
@@ -165,21 +157,15 @@ static enum outcome find_addressee(struct local *local, struct database *db, int
     return OUTCOME_OK;
 }
 
-/* The mailbox's next number; the oldest event goes if there is no room for one more. */
-static enum outcome next_number(struct local *local, struct database *db, int64_t mailbox,
-                                struct addressee *out, struct failure *why)
+/* The oldest event goes if there is no room for one more. */
+static enum outcome make_place(struct local *local, struct database *db, int64_t mailbox, int64_t newest,
+                               struct failure *why)
 {
-    enum outcome outcome = find_addressee(local, db, mailbox, out, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    {
-        scoped_query struct query q = query_on(
-            db, "UPDATE mailbox SET number = ?, events = events + 1 WHERE id = ?");
-        bind_int(&q, out->number);
-        bind_int(&q, mailbox);
-        outcome = query_run(&q, why);
-    }
-    if (outcome != OUTCOME_OK || out->events < (int64_t)local->limits.events_per_mailbox)
+    bool many = false;
+    enum outcome outcome = OUTCOME_OK;
+    if (newest > 0)
+        outcome = events_are_many(db, mailbox, newest, local->limits.events_per_mailbox, &many, why);
+    if (outcome != OUTCOME_OK || !many)
         return outcome;
     uint64_t dropped = 0;
     return notices_age(local, db, mailbox, INT64_MAX, 2, &dropped, why);
@@ -189,10 +175,10 @@ static enum outcome next_number(struct local *local, struct database *db, int64_
 static struct due_news *news_of(const struct addressee *to, const struct waiter *waiter,
                                 const struct store_entry *entry)
 {
-    if (to->events > 0 || to->route_size == 0)
+    if (to->newest > 0 || to->route_size == 0)
         return NULL;
     struct store_event event = {
-        .number = (uint64_t)to->number,
+        .number = waiter->event,
         .kind = STORE_ARRIVED,
         .interest = waiter->interest,
         .happened = entry->arrival,
@@ -211,15 +197,18 @@ struct arrival {
 static enum outcome put_event(struct local *local, struct database *db, struct waiter *waiter,
                               const struct arrival *arrival, struct failure *why)
 {
-    struct addressee to = {.number = 0};
-    enum outcome outcome = next_number(local, db, waiter->mailbox, &to, why);
+    struct addressee to = {.newest = 0};
+    enum outcome outcome = find_addressee(db, waiter->mailbox, &to, why);
+    if (outcome == OUTCOME_OK)
+        outcome = make_place(local, db, waiter->mailbox, to.newest, why);
     if (outcome != OUTCOME_OK)
         return outcome;
-    waiter->event = (uint64_t)to.number;
+    int64_t number = events_number(local, to.newest);
+    waiter->event = (uint64_t)number;
     noticed_add(&local->noticed, waiter->mailbox, arrival->id ? news_of(&to, waiter, arrival->entry) : NULL);
     const struct event_row event = {
         .mailbox = waiter->mailbox,
-        .number = to.number,
+        .number = number,
         .kind = arrival->id ? STORE_ARRIVED : STORE_EXPIRED,
         .interest = &waiter->interest,
         .pattern = waiter->pattern,

@@ -142,8 +142,9 @@ static int64_t numbers_floor(const struct clock *clock)
     return ms > 0 ? ms * 1024 : 0;
 }
 
+/* *numbers_above becomes what numbers of events begin above in any case. */
 static enum outcome schema_check(struct local *local, struct database *db, const char *folder,
-                                 struct failure *why)
+                                 int64_t *numbers_above, struct failure *why)
 {
     int64_t application = 0, version = 0;
     enum outcome outcome = pragma_int(db, "PRAGMA application_id", &application, why);
@@ -160,19 +161,22 @@ static enum outcome schema_check(struct local *local, struct database *db, const
     if (version > SCHEMA_VERSION)
         return failure_set(why, OUTCOME_INVALID, "the store %s is of a newer release (form %lld, ours is %d)",
                            folder, (long long)version, SCHEMA_VERSION);
-    local->numbers_above = numbers_floor(local->clock);
+    *numbers_above = numbers_floor(local->clock);
     return schema_upgrade(db, schema_steps, (int)version, SCHEMA_VERSION, why);
 }
 
-static enum outcome store_row(struct local *local, struct database *db, struct failure *why)
+static enum outcome store_row(struct local *local, struct database *db, int64_t numbers_above,
+                              struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "SELECT instance, time_seen, wall_seen, elapsed_seen, boot_seen FROM store");
+        db, "SELECT instance, max(numbers, ?), time_seen, wall_seen, elapsed_seen, boot_seen FROM store");
+    bind_int(&q, numbers_above);
     enum outcome outcome = query_row(&q, why);
     if (outcome != OUTCOME_OK)
         return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_CORRUPT, "the store's own row is missing")
                                          : outcome;
     local->instance = column_id(&q);
+    events_begin(local, column_int(&q));
     struct timeline_mark seen = {.store = column_int(&q)};
     seen.wall = column_int(&q);
     seen.elapsed = column_int(&q);
@@ -184,11 +188,12 @@ static enum outcome store_row(struct local *local, struct database *db, struct f
 static enum outcome database_ready(struct local *local, const char *folder, struct database *db,
                                    struct failure *why)
 {
+    int64_t numbers_above = 0;
     enum outcome outcome = check_journal(db, folder, why);
     if (outcome == OUTCOME_OK)
-        outcome = schema_check(local, db, folder, why);
+        outcome = schema_check(local, db, folder, &numbers_above, why);
     if (outcome == OUTCOME_OK)
-        outcome = store_row(local, db, why);
+        outcome = store_row(local, db, numbers_above, why);
     if (outcome == OUTCOME_OK)
         outcome = uploads_recover(local, db, why);
     if (outcome == OUTCOME_OK)

@@ -27,7 +27,7 @@ static enum outcome claim_read(struct database *db, int64_t row, struct store_cl
 {
     {
         scoped_query struct query q = query_on(
-            db, "SELECT secret, route FROM mailbox WHERE id = ? AND route IS NOT NULL AND events > 0");
+            db, "SELECT secret, route FROM mailbox WHERE id = ? AND route IS NOT NULL");
         bind_int(&q, row);
         enum outcome outcome = query_row(&q, why);
         if (outcome != OUTCOME_OK)
@@ -90,7 +90,7 @@ struct finishing {
     size_t count;
     struct finished {
         int64_t row; /* 0: the mailbox is gone */
-        uint64_t left;
+        bool left;
     } of[DONES_AT_ONCE];
 };
 
@@ -124,7 +124,7 @@ static enum outcome done_some(struct local *local, const struct store_done *done
     for (size_t i = 0; i < count; i++) {
         const struct finished *of = &finishing.of[i];
         if (of->row != 0)
-            due |= due_done(&local->due, of->row, dones[i].token, of->left == 0, now);
+            due |= due_done(&local->due, of->row, dones[i].token, !of->left, now);
     }
     if (due)
         local_wake(local);

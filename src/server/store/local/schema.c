@@ -39,8 +39,11 @@
                                                         "interest WHEN old.state <> 0 BEGIN " INTEREST_OVER( \
                                                             "-", "old") " END;"
 #define CONTENT_WASTE "CREATE INDEX content_waste ON content (id) WHERE " CONTENT_WASTED ";"
-/* Not of `events`, which change all the time: an index that names them is work each time. */
 #define MAILBOX_IDLE  "CREATE INDEX mailbox_idle ON mailbox (touched) WHERE interests = 0 AND over = 0;"
+#define MAILBOX_GONE                                            \
+    "CREATE TRIGGER mailbox_gone AFTER DELETE ON mailbox BEGIN" \
+    "  UPDATE store SET mailboxes = mailboxes - 1;"             \
+    "  UPDATE principal SET mailboxes = mailboxes - 1 WHERE id = old.principal; END;"
 #define PRINCIPAL_UNUSED \
     "CREATE INDEX principal_unused ON principal (id) WHERE answers = 0 AND mailboxes = 0 AND interests = 0;"
 
@@ -52,7 +55,7 @@ const char schema_text[] =
     "  time_seen INTEGER NOT NULL,"          /* all clocks, read together (timeline.h): */
     "  wall_seen INTEGER NOT NULL,"          /* the next open goes on from here */
     "  arrivals INTEGER NOT NULL DEFAULT 0," /* number of the newest arrival; grows */
-    "  numbers INTEGER NOT NULL DEFAULT 0,"  /* highest event number of any mailbox that is gone */
+    "  numbers INTEGER NOT NULL DEFAULT 0,"  /* highest number of an event that was ever given */
     "  files INTEGER NOT NULL DEFAULT 0,"
     "  bytes INTEGER NOT NULL DEFAULT 0,"
     "  kept_bytes INTEGER NOT NULL DEFAULT 0,"
@@ -171,18 +174,13 @@ const char schema_text[] =
     "  secret BLOB NOT NULL UNIQUE,"
     "  principal INTEGER," /* who pays; NULL: nobody in particular */
     "  route BLOB,"
-    "  number INTEGER NOT NULL,"  /* of its newest event */
     "  touched INTEGER NOT NULL," /* store time */
     "  interests INTEGER NOT NULL DEFAULT 0,"
     "  open_globs INTEGER NOT NULL DEFAULT 0,"
-    "  over INTEGER NOT NULL DEFAULT 0,"
-    "  events INTEGER NOT NULL DEFAULT 0"
-    ") STRICT;" MAILBOX_IDLE "CREATE TRIGGER mailbox_made AFTER INSERT ON mailbox BEGIN"
+    "  over INTEGER NOT NULL DEFAULT 0"
+    ") STRICT;" MAILBOX_IDLE MAILBOX_GONE "CREATE TRIGGER mailbox_made AFTER INSERT ON mailbox BEGIN"
     "  UPDATE store SET mailboxes = mailboxes + 1;"
     "  UPDATE principal SET mailboxes = mailboxes + 1 WHERE id = new.principal; END;"
-    "CREATE TRIGGER mailbox_gone AFTER DELETE ON mailbox BEGIN"
-    "  UPDATE store SET mailboxes = mailboxes - 1, numbers = max(numbers, old.number);"
-    "  UPDATE principal SET mailboxes = mailboxes - 1 WHERE id = old.principal; END;"
 
     /*
      * An interest counts arrivals numbered above `seen`: those after it was
@@ -272,7 +270,13 @@ static const char from_2[] = "ALTER TABLE content ADD COLUMN parts BLOB;"
 static const char from_3[] = "DROP TRIGGER event_made; DROP TRIGGER event_gone;"
                              "DROP INDEX mailbox_ready; DROP INDEX mailbox_empty;" MAILBOX_IDLE;
 
-const struct schema_step schema_steps[] = {{1, from_1}, {2, from_2}, {3, from_3}, {0, NULL}};
+/* What mailboxes' events are numbered and counted by stands in no mailbox's row (events.h). */
+static const char from_4[] =
+    "UPDATE store SET numbers = max(numbers, (SELECT coalesce(max(number), 0) FROM mailbox));"
+    "DROP TRIGGER mailbox_gone;" MAILBOX_GONE "ALTER TABLE mailbox DROP COLUMN number;"
+    "ALTER TABLE mailbox DROP COLUMN events;";
+
+const struct schema_step schema_steps[] = {{1, from_1}, {2, from_2}, {3, from_3}, {4, from_4}, {0, NULL}};
 
 static enum outcome upgrade_one(struct database *db, const struct schema_step *step, struct failure *why)
 {

@@ -12,7 +12,7 @@
 
 enum {
     SCHEMA_APPLICATION = 0x46534852, /* "FSHR": PRAGMA application_id of our databases */
-    SCHEMA_VERSION = 4, /* PRAGMA user_version; a store with a higher one is from a newer release */
+    SCHEMA_VERSION = 5, /* PRAGMA user_version; a store with a higher one is from a newer release */
 };
 
 /* Content of many files, more than half of which is nobody's any more (condense.h); an index holds these. */

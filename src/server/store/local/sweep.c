@@ -181,8 +181,10 @@ static enum outcome tidy_mailboxes(struct local *local, struct database *db, str
     enum outcome outcome;
     {
         scoped_query struct query q = query_on(
-            db, "SELECT id FROM mailbox WHERE interests = 0 AND over = 0 AND events = 0 AND touched < ?"
-                " AND (route IS NULL OR touched < ?) ORDER BY touched LIMIT ?");
+            db, "SELECT id FROM mailbox WHERE interests = 0 AND over = 0 AND touched < ?"
+                " AND (route IS NULL OR touched < ?)"
+                " AND NOT EXISTS (SELECT 1 FROM event WHERE event.mailbox = mailbox.id)"
+                " ORDER BY touched LIMIT ?");
         bind_int(&q, now - A_DAY);
         bind_int(&q, now - timeline_seconds(local->limits.event_seconds));
         bind_int(&q, MAILBOX_BATCH);

@@ -1,0 +1,195 @@
+/*
+ * The numbers of events: whoever remembers the highest that it had hears all that
+ * comes after, whatever happened to its mailbox, the store and the clocks meanwhile;
+ * and how many events a mailbox holds is known from them, exactly.
+ */
+#include "server/store/local/database.h"
+#include "service/store_conformance.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum { MOST = 16, SECOND = 1000000 /* in numbers */ };
+
+static struct id box_with(struct subject *s, const char *pattern)
+{
+    struct store_interest_add add = {.mailbox = id_random(),
+                                     .interest = id_random(),
+                                     .pattern = pattern,
+                                     .seconds = 10 * 86400,
+                                     .every = true};
+    struct store_registration made;
+    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+    return add.mailbox;
+}
+
+static void arrive(struct subject *s, const char *name)
+{
+    assert_ok(replace(s, &bob, name, "x", NULL));
+    fan_out(s);
+}
+
+static size_t look(struct subject *s, const struct id *box, uint64_t since, struct store_event found[MOST])
+{
+    bool more;
+    size_t count = events(s, box, since, found, MOST, &more);
+    for (size_t i = 0; i < count; i++)
+        assert_true(found[i].number > (i > 0 ? found[i - 1].number : since));
+    return count;
+}
+
+/* One more arrival, into a mailbox that is empty: all before is acknowledged. Returns its number. */
+static uint64_t next(struct subject *s, const struct id *box, uint64_t since)
+{
+    struct store_event found[MOST];
+    assert_int_equal(look(s, box, since, found), 0);
+    arrive(s, "f");
+    assert_int_equal(look(s, box, since, found), 1);
+    return found[0].number;
+}
+
+static void one_after_the_other_while_some_wait(void **state)
+{
+    struct subject *s = *state;
+    struct store_event found[MOST];
+    const struct id box = box_with(s, "f");
+    for (int i = 0; i < 5; i++) {
+        step(s, 1);
+        arrive(s, "f");
+    }
+    assert_int_equal(look(s, &box, 0, found), 5);
+    const uint64_t first = found[0].number;
+    assert_int_equal(found[4].number, first + 4);
+    assert_int_equal(look(s, &box, first + 1, found), 3);
+    step(s, 1);
+    arrive(s, "f");
+    assert_int_equal(look(s, &box, first + 4, found), 1);
+    assert_int_equal(found[0].number, first + 5);
+    next(s, &box, first + 5);
+}
+
+/* Numbers go by the clock and not by what others are told; and never stand, though the clock does. */
+static void others_are_not_counted(void **state)
+{
+    struct subject *s = *state;
+    const struct id box = box_with(s, "f");
+    box_with(s, "g");
+    uint64_t before = next(s, &box, 0);
+    for (int i = 0; i < 20; i++)
+        arrive(s, "g");
+    step(s, 1);
+    uint64_t after = next(s, &box, before);
+    assert_int_equal(after - before, SECOND);
+    assert_true(next(s, &box, after) > after);
+}
+
+/* The store is closed while the mailbox is empty, and the wall clock is set back meanwhile. */
+static void above_all_that_were(void **state)
+{
+    struct subject *s = *state;
+    const struct id box = box_with(s, "f");
+    uint64_t seen = 0;
+    for (int days = -3; days <= 3; days++) {
+        struct store_event found[MOST];
+        seen = next(s, &box, seen);
+        assert_int_equal(look(s, &box, seen, found), 0);
+        clock_test_step_wall(&s->clock, days * 86400 * (int64_t)CLOCK_SECOND);
+        subject_restart(s);
+    }
+    next(s, &box, seen);
+}
+
+/* The highest number was that of a mailbox that is gone. */
+static void above_those_of_who_is_gone(void **state)
+{
+    struct subject *s = *state;
+    struct id box = box_with(s, "f");
+    uint64_t seen = next(s, &box, 0);
+    assert_ok(s->acts->mailbox_forget(s->store, &box, &store_why));
+    clock_test_step_wall(&s->clock, -400 * 86400 * (int64_t)CLOCK_SECOND);
+    subject_restart(s);
+    struct store_interest_add add = {
+        .mailbox = box, .interest = id_random(), .pattern = "f", .seconds = 60, .every = true};
+    struct store_registration made;
+    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+    next(s, &box, seen);
+}
+
+/* Some wait while the store is opened anew: the gap in their numbers is no events. */
+static void a_gap_is_not_counted(void **state)
+{
+    enum { LIMIT = 6 };
+    struct subject *s = *state;
+    struct store_event found[MOST];
+    s->limits.events_per_mailbox = LIMIT;
+    subject_restart(s);
+    const struct id box = box_with(s, "f");
+    for (int i = 0; i < LIMIT; i++) {
+        if (i == 2 || i == 3) {
+            step(s, 1);
+            subject_restart(s);
+        }
+        arrive(s, "f");
+        assert_int_equal(look(s, &box, 0, found), i + 1);
+    }
+    assert_true(found[LIMIT - 1].number - found[0].number >= LIMIT);
+    assert_int_equal(found[0].kind, STORE_ARRIVED);
+    arrive(s, "f");
+    assert_int_equal(look(s, &box, 0, found), LIMIT);
+    assert_int_equal(found[0].kind, STORE_DROPPED);
+    assert_int_equal(found[0].dropped, 2);
+    /* and the full one, emptied by half, has room for as many */
+    assert_int_equal(look(s, &box, found[2].number, found), LIMIT - 3);
+    for (int i = 0; i < 3; i++)
+        arrive(s, "f");
+    assert_int_equal(look(s, &box, 0, found), LIMIT);
+    assert_int_equal(found[0].kind, STORE_ARRIVED);
+}
+
+/* As the release before had them: each mailbox's in its own row. */
+static void above_those_of_an_older_form(void **state)
+{
+    enum { FAR = 9000000 };
+    struct subject *s = *state;
+    char path[256], *statements = NULL;
+    const char *tree = getenv("FILESHARE_SOURCE");
+    size_t room = 0;
+    s->acts->close(s->store);
+    subject_remove_folder(s->folder);
+    assert_int_equal(mkdir(s->folder, 0700), 0);
+    snprintf(path, sizeof path, "%.180s/tests/fixtures/store-4.sql", tree ? tree : ".");
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(getdelim(&statements, &room, 0, file) > 0);
+    fclose(file);
+    snprintf(path, sizeof path, "%s/fileshare.db", s->folder);
+    struct database *db = NULL;
+    assert_ok(database_open(path, true, &db, &store_why));
+    assert_ok(database_execute(db, statements, &store_why));
+    free(statements);
+    const uint64_t floor = (uint64_t)clock_wall(&s->clock) / 1000000 * 1024;
+    char text[96];
+    snprintf(text, sizeof text, "UPDATE mailbox SET number = %llu", (unsigned long long)floor + FAR);
+    assert_ok(database_execute(db, text, &store_why));
+    database_close(db);
+    subject_open(s);
+    struct store_event found[MOST];
+    const struct id box = {.octets = {1}};
+    arrive(s, "reports/a.csv");
+    assert_int_equal(look(s, &box, 0, found), 1);
+    assert_true(found[0].number > floor + FAR);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SUBJECT_TEST(one_after_the_other_while_some_wait),
+        SUBJECT_TEST(others_are_not_counted),
+        SUBJECT_TEST(above_all_that_were),
+        SUBJECT_TEST(above_those_of_who_is_gone),
+        SUBJECT_TEST(a_gap_is_not_counted),
+        SUBJECT_TEST(above_those_of_an_older_form),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -4,6 +4,7 @@
 #include "client/proxy.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -200,6 +201,50 @@ static void test_many_with_cuts(void **state)
     }
 }
 
+struct fetching {
+    struct crowd *crowd;
+    struct fileshare *session;
+    struct fileshare_error error;
+};
+
+static void *fetch_all(void *context)
+{
+    struct fetching *fetching = context;
+    crowd_get(fetching->crowd, fetching->session, server.folder, &fetching->error);
+    return NULL;
+}
+
+/* Several calls are under way on each before the first answer: over a long way TCP shall have something to send. */
+static void test_many_before_an_answer(void **state)
+{
+    (void)state;
+    /* A name on the wire, and what goes with it; the first calls of each; files of one, as their sizes are not known. */
+    enum { NAME = 56, EACH = 2, CALL = 32 };
+    struct fetching fetching = {.session = session_of(2)};
+    pthread_t thread;
+    fetching.crowd = crowd_new(server.folder, "calls-before-any-answer-is-back", 300, 61, 30000, 11);
+    must(crowd_put(fetching.crowd, fetching.session, &fetching.error), fetching.error);
+    crowd_all(fetching.crowd, FILESHARE_OK);
+
+    uint64_t before = proxy_sent(proxy), least = (uint64_t)NAME * 2 * EACH * CALL;
+    int64_t deadline = milliseconds() + 10000 * slowness();
+    daemon_freeze(&server);
+    assert_int_equal(pthread_create(&thread, NULL, fetch_all, &fetching), 0);
+    while (proxy_sent(proxy) - before < least && milliseconds() < deadline)
+        usleep(1000);
+    uint64_t sent = proxy_sent(proxy) - before;
+    kill(server.pid, SIGCONT);
+    pthread_join(thread, NULL);
+    printf("# %llu bytes of calls before an answer, at least %llu are meant\n", (unsigned long long)sent,
+           (unsigned long long)least);
+    assert_in_range(sent, least, 3 * least);
+    must(fetching.error.status, fetching.error);
+    crowd_all(fetching.crowd, FILESHARE_OK);
+    crowd_compare(fetching.crowd);
+    crowd_free(fetching.crowd);
+    fileshare_close(fetching.session);
+}
+
 /* One that falls silent, but is not cut: its bytes come over the others, long before a call's time is over. */
 static void test_stalled_lane(void **state)
 {
@@ -326,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_download_with_cuts),
         cmocka_unit_test(test_upload_with_cuts),
         cmocka_unit_test(test_many_with_cuts),
+        cmocka_unit_test(test_many_before_an_answer),
         cmocka_unit_test(test_stalled_lane),
         cmocka_unit_test(test_memory_behind_a_stalled_lane),
         cmocka_unit_test(test_killed_server),

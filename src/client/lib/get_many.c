@@ -176,14 +176,24 @@ static enum outcome request_send(struct request *request, struct fileshare *sess
                        (xdrproc_t)xdr_fs_download_many_args, &args, NULL, request->bytes, why);
 }
 
-static enum outcome send_requests(struct receiving *receiving, struct failure *why)
+/* There is a connection, and how far away the server is known. */
+static enum outcome get_ready(struct receiving *receiving, struct failure *why)
 {
     struct fileshare *session = receiving->session;
     enum outcome outcome = lanes_ready(session, why);
-    if (outcome == OUTCOME_OK && receiving->generation != session->generation) {
-        receiving->generation = session->generation;
-        pace_on(&receiving->pace, rpc_client_round_trip(session->client));
-    }
+    if (outcome != OUTCOME_OK || receiving->generation == session->generation)
+        return outcome;
+    receiving->generation = session->generation;
+    pace_on(&receiving->pace, rpc_client_round_trip(session->client));
+    if (session->lanes.late)
+        rpc_client_expect_much(session->client);
+    return OUTCOME_OK;
+}
+
+static enum outcome send_requests(struct receiving *receiving, struct failure *why)
+{
+    struct fileshare *session = receiving->session;
+    enum outcome outcome = get_ready(receiving, why);
     for (unsigned i = 0; i < receiving->count && outcome == OUTCOME_OK; i++) {
         if (receiving->requests[i]->call.pending)
             continue;
@@ -202,20 +212,29 @@ static void widen(struct receiving *receiving)
         lanes_widen(receiving->session, UINT64_MAX);
 }
 
+/*
+ * How far away the server is says how much the first call asks for. Without a connection there is a
+ * request all the same: whose files are told so in the end.
+ */
 static enum outcome fill_window(struct receiving *receiving, struct failure *why)
 {
-    enum outcome outcome = OUTCOME_OK;
-    while (lanes_have_room(receiving->session, &receiving->pace) && outcome == OUTCOME_OK) {
+    enum outcome outcome = has_next(receiving) ? get_ready(receiving, why) : OUTCOME_OK;
+    while (receiving->count == 0 ||
+           (outcome == OUTCOME_OK && lanes_have_room(receiving->session, &receiving->pace))) {
         struct request **request = &receiving->requests[receiving->count];
         if (!*request && !(*request = calloc(1, sizeof **request)))
             return failure_set(why, OUTCOME_NOMEM, "no memory for a download");
-        if (!fill(receiving, *request))
+        if (!fill(receiving, *request)) {
+            if (receiving->count == 0)
+                return OUTCOME_OK;
             break;
+        }
         receiving->count++;
         pace_add(&receiving->pace, (*request)->bytes);
         size_t most = lanes_piece(receiving->session, UINT64_MAX, BYTES_MOST);
         receiving->bytes = 2 * receiving->bytes < most ? 2 * receiving->bytes : most;
-        outcome = send_requests(receiving, why);
+        if (outcome == OUTCOME_OK)
+            outcome = send_requests(receiving, why);
         if (outcome == OUTCOME_OK)
             widen(receiving);
     }

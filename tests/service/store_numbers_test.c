@@ -147,6 +147,28 @@ static void a_gap_is_not_counted(void **state)
     assert_int_equal(found[0].kind, STORE_ARRIVED);
 }
 
+/* What was shown is not lost, though it was dropped before it was acknowledged: by EVENTS, which come next. */
+static void what_was_shown_is_not_counted(void **state)
+{
+    enum { LIMIT = 4, MORE = 6 };
+    struct subject *s = *state;
+    struct store_event found[MOST];
+    s->limits.events_per_mailbox = LIMIT;
+    subject_restart(s);
+    const struct id box = box_with(s, "f");
+    for (int i = 0; i < LIMIT; i++)
+        arrive(s, "f");
+    assert_int_equal(look(s, &box, 0, found), LIMIT);
+    const uint64_t seen = found[LIMIT - 1].number;
+    for (int i = 0; i < MORE; i++)
+        arrive(s, "f");
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(look(s, &box, seen, found), LIMIT);
+        assert_int_equal(found[0].kind, STORE_DROPPED);
+        assert_int_equal(found[0].dropped, MORE - (LIMIT - 1));
+    }
+}
+
 /* As the release before had them: each mailbox's in its own row. */
 static void above_those_of_an_older_form(void **state)
 {
@@ -189,6 +211,7 @@ int main(void)
         SUBJECT_TEST(above_all_that_were),
         SUBJECT_TEST(above_those_of_who_is_gone),
         SUBJECT_TEST(a_gap_is_not_counted),
+        SUBJECT_TEST(what_was_shown_is_not_counted),
         SUBJECT_TEST(above_those_of_an_older_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

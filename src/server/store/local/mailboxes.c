@@ -108,9 +108,9 @@ enum outcome mailbox_end(struct local *local, struct database *db, int64_t row, 
 
 /*
  * Events that were on their way when they were dropped came after all: those up to
- * `number` are not lost. Numbers follow one another but where a mailbox was made
- * again, so what follows `number` is at most what was dropped. What stands for
- * dropped events is the oldest there is.
+ * `number` are not lost. Numbers follow one another but where the store was opened
+ * while some waited, so what follows `number` is at most what was dropped. What
+ * stands for dropped events is the oldest there is.
  */
 static enum outcome told_before_dropped(struct database *db, int64_t row, int64_t oldest, int64_t number,
                                         struct failure *why)
@@ -309,13 +309,16 @@ static enum outcome acknowledge_run(struct local *local, struct database *db, vo
     return mailbox_acknowledge(local, db, acknowledging->secret, acknowledging->number, &row, &left, why);
 }
 
-/* Whether events up to `since` are still here, or the mailbox was not touched for long. */
+/*
+ * Whether events up to `since` are still here, or among those that were dropped, or the mailbox was not touched for
+ * long. The oldest event tells: what stands for dropped ones is that.
+ */
 static enum outcome needs_writing(struct local *local, struct database *db, int64_t row, uint64_t since,
                                   bool *needs, struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "SELECT touched < ?1 OR EXISTS (SELECT 1 FROM event WHERE mailbox = ?2 AND number <= ?3)"
-            " FROM mailbox WHERE id = ?2");
+        db, "SELECT touched < ?1 OR coalesce((SELECT number <= ?3 OR (kind = 2 AND dropped > number - ?3)"
+            " FROM event WHERE mailbox = ?2 ORDER BY number LIMIT 1), 0) FROM mailbox WHERE id = ?2");
     bind_int(&q, timeline_now(&local->time) - MAILBOX_TOUCH_EVERY);
     bind_int(&q, row);
     bind_int(&q, since > INT64_MAX ? INT64_MAX : (int64_t)since);

@@ -193,35 +193,70 @@ enum outcome events_remove(struct local *local, struct database *db, int64_t mai
     return count > 0 ? events_remove_noted(db, mailbox, after, up_to, why) : OUTCOME_OK;
 }
 
-/* ABSENT: none waits in it. */
-static enum outcome oldest(struct database *db, int64_t mailbox, int64_t *number, struct failure *why)
+/* ---- how many wait ---- */
+
+/* The number of the mailbox's oldest event above `after`; as it was if there is none. */
+static enum outcome oldest(struct database *db, int64_t mailbox, int64_t after, int64_t *number,
+                           struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "SELECT number FROM event WHERE mailbox = ? ORDER BY number LIMIT 1");
+        db, "SELECT number FROM event WHERE mailbox = ? AND number > ? ORDER BY number LIMIT 1");
     bind_int(&q, mailbox);
+    bind_int(&q, after);
     enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_OK)
         *number = column_int(&q);
+    return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
+}
+
+static enum outcome count_up_to(struct database *db, int64_t mailbox, int64_t number, int64_t *count,
+                                struct failure *why)
+{
+    scoped_query struct query q = query_on(db,
+                                           "SELECT count(*) FROM event WHERE mailbox = ? AND number <= ?");
+    bind_int(&q, mailbox);
+    bind_int(&q, number);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *count = column_int(&q);
     return outcome;
 }
 
-enum outcome events_are_many(struct database *db, int64_t mailbox, int64_t newest, int64_t limit, bool *many,
-                             struct failure *why)
+/*
+ * Those that waited when the store was opened, `first` the oldest of them. None is added, and they
+ * go from the oldest on: so the oldest says how many there are, whatever was undone meanwhile.
+ */
+static enum outcome count_older(struct local *local, struct database *db, int64_t mailbox, int64_t first,
+                                int64_t *count, struct failure *why)
 {
-    int64_t first = newest;
-    *many = false;
-    enum outcome outcome = oldest(db, mailbox, &first, why);
-    if (outcome != OUTCOME_OK)
-        return outcome == OUTCOME_ABSENT ? OUTCOME_OK : outcome;
-    if (newest - first < limit - 1)
-        return OUTCOME_OK;
-    /* Mostly that is it; but numbers leave a gap where the store was opened while some waited. */
-    scoped_query struct query q = query_on(
-        db, "SELECT count(*) FROM (SELECT 1 FROM event WHERE mailbox = ? LIMIT ?)");
-    bind_int(&q, mailbox);
-    bind_int(&q, limit);
-    outcome = query_row(&q, why);
+    struct events_older *known = &local->event_numbers.older[(uint64_t)mailbox % EVENTS_OLDER];
+    if (known->mailbox == mailbox && known->first + 1 == first) {
+        known->first = first; /* one went, as whenever a full mailbox gets one more */
+        known->count--;
+    }
+    if (known->mailbox != mailbox || known->first != first) {
+        int64_t all = 0;
+        enum outcome outcome = count_up_to(db, mailbox, local->event_numbers.above, &all, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        *known = (struct events_older){.mailbox = mailbox, .first = first, .count = all};
+    }
+    *count = known->count;
+    return OUTCOME_OK;
+}
+
+enum outcome events_waiting(struct local *local, struct database *db, int64_t mailbox, int64_t newest,
+                            int64_t *count, struct failure *why)
+{
+    const int64_t above = local->event_numbers.above;
+    int64_t first = newest, older = 0;
+    enum outcome outcome = oldest(db, mailbox, 0, &first, why);
+    if (outcome == OUTCOME_OK && first <= above) {
+        outcome = count_older(local, db, mailbox, first, &older, why);
+        if (outcome == OUTCOME_OK && newest > above)
+            outcome = oldest(db, mailbox, above, &first, why);
+    }
     if (outcome == OUTCOME_OK)
-        *many = column_int(&q) >= limit;
+        *count = older + (newest > above ? newest - first + 1 : 0);
     return outcome;
 }

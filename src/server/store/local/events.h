@@ -21,13 +21,20 @@
 
 struct local;
 
-enum { EVENT_ARRIVALS = 8 };
+enum { EVENT_ARRIVALS = 8, EVENTS_OLDER = 1024 };
 
-/* The writer's. */
+/*
+ * The writer's. Above `above` a mailbox's numbers leave no gap, so the first and the
+ * last of them tell how many there are; events below are counted, and remembered.
+ */
 struct event_numbers {
     int64_t above;  /* given before the store was opened, or as high */
     int64_t last;   /* the highest that was given */
     int64_t opened; /* clock_elapsed */
+    struct events_older {
+        int64_t mailbox; /* 0: none */
+        int64_t first, count;
+    } older[EVENTS_OLDER]; /* by mailbox; a later one takes the place */
 };
 
 /* What the act that runs has not written yet. The writer's. */
@@ -66,9 +73,9 @@ must_check enum outcome events_note_removed(struct local *local, struct database
 must_check enum outcome events_remove_noted(struct database *db, int64_t mailbox, int64_t after,
                                             int64_t up_to, struct failure *why);
 
-/* Whether `limit` or more of them wait; `newest` is the newest of them. */
-must_check enum outcome events_are_many(struct database *db, int64_t mailbox, int64_t newest, int64_t limit,
-                                        bool *many, struct failure *why);
+/* How many of the mailbox's wait, of which `newest` (not 0) is the newest: without a look at each. */
+must_check enum outcome events_waiting(struct local *local, struct database *db, int64_t mailbox,
+                                       int64_t newest, int64_t *count, struct failure *why);
 
 /* The arrival is not pending any more: it goes at the end of the act if no event tells it. */
 must_check enum outcome events_told(struct local *local, struct database *db, int64_t arrival,

@@ -161,11 +161,11 @@ static enum outcome find_addressee(struct database *db, int64_t mailbox, struct 
 static enum outcome make_place(struct local *local, struct database *db, int64_t mailbox, int64_t newest,
                                struct failure *why)
 {
-    bool many = false;
+    int64_t waiting = 0;
     enum outcome outcome = OUTCOME_OK;
     if (newest > 0)
-        outcome = events_are_many(db, mailbox, newest, local->limits.events_per_mailbox, &many, why);
-    if (outcome != OUTCOME_OK || !many)
+        outcome = events_waiting(local, db, mailbox, newest, &waiting, why);
+    if (outcome != OUTCOME_OK || waiting < (int64_t)local->limits.events_per_mailbox)
         return outcome;
     uint64_t dropped = 0;
     return notices_age(local, db, mailbox, INT64_MAX, 2, &dropped, why);

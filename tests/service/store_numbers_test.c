@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { MOST = 16, SECOND = 1000000 /* in numbers */ };
+enum { MOST = 16, SECOND = 125000 /* in numbers */ };
 
 static struct id box_with(struct subject *s, const char *pattern)
 {
@@ -109,10 +109,34 @@ static void above_those_of_who_is_gone(void **state)
     assert_ok(s->acts->mailbox_forget(s->store, &box, &store_why));
     clock_test_step_wall(&s->clock, -400 * 86400 * (int64_t)CLOCK_SECOND);
     subject_restart(s);
-    struct store_interest_add add = {
-        .mailbox = box, .interest = id_random(), .pattern = "f", .seconds = 60, .every = true};
+    struct store_interest_add add = {.mailbox = box,
+                                     .interest = id_random(),
+                                     .pattern = "f",
+                                     .seconds = 60,
+                                     .every = true};
     struct store_registration made;
     assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+    next(s, &box, seen);
+}
+
+/* A copy of hours ago is put back, and the wall clock was set back meanwhile, by nearly as much. */
+static void above_those_of_a_store_that_is_gone(void **state)
+{
+    struct subject *s = *state;
+    struct store_backup done;
+    const struct id box = box_with(s, "f");
+    char copy[64];
+    snprintf(copy, sizeof copy, "%.60s.b", s->folder);
+    subject_restart(s);
+    uint64_t seen = next(s, &box, 0);
+    assert_ok(store_local_backup(s->folder, copy, true, &done, &store_why));
+    step(s, 10 * 3600);
+    seen = next(s, &box, seen);
+    clock_test_step_wall(&s->clock, -8 * 3600 * (int64_t)CLOCK_SECOND);
+    s->acts->close(s->store);
+    subject_remove_folder(s->folder);
+    assert_int_equal(rename(copy, s->folder), 0);
+    subject_open(s);
     next(s, &box, seen);
 }
 
@@ -210,6 +234,7 @@ int main(void)
         SUBJECT_TEST(others_are_not_counted),
         SUBJECT_TEST(above_all_that_were),
         SUBJECT_TEST(above_those_of_who_is_gone),
+        SUBJECT_TEST(above_those_of_a_store_that_is_gone),
         SUBJECT_TEST(a_gap_is_not_counted),
         SUBJECT_TEST(what_was_shown_is_not_counted),
         SUBJECT_TEST(above_those_of_an_older_form),

@@ -285,7 +285,7 @@ static void test_wait(void **state)
         (const char *const[]){"wait", "n/1", "n/2", "n/3", "n/4", "n/5", "n/[6]", "--timeout", "5m", NULL});
     program_start(&program, &plan);
     until_said(stage.log, "called back");
-    kill(program.pid, SIGSTOP);
+    program_freeze(&program);
     put(&stage, 6);
     kill(program.pid, SIGCONT);
     assert_true(program_ends(&program, (int64_t)TOLD_MS * slowness()));

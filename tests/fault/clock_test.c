@@ -423,6 +423,18 @@ static void start_client(struct program *program, const char *first, const char 
     program_start(program, &plan);
 }
 
+static bool client_printed(const char *word)
+{
+    char path[96], text[4096];
+    snprintf(path, sizeof path, "%s/client.out", world.server.folder);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    return strstr(text, word);
+}
+
 static void test_uploads_nobody_goes_on_with(void **state)
 {
     (void)state;
@@ -492,11 +504,11 @@ static void test_a_delivery_over_a_sleep(void **state)
     struct fileshare_entry entry;
     expect_counter("store.interests", 0);
     uint64_t retries = counter("delivery.retries");
-    start_client(&waiter, "wait", "sleepy", NULL, NULL);
-    expect_counter("store.interests", 1);
-    usleep(
-        500000); /* most likely its way back stands by now; if not, it is tried again like one that hangs */
-    kill(waiter.pid, SIGSTOP);
+    start_client(&waiter, "wait", "awake", "sleepy", NULL);
+    expect_counter("store.interests", 2);
+    put_name("awake", false, &entry);
+    until_within(LATE_MS, client_printed("awake")); /* it was called: its way back stands */
+    program_freeze(&waiter);
     put_name("sleepy", false, &entry);
     /* callback-answer is 30 seconds: it has passed again and again while the call is under way */
     for (int64_t until = in_time() + LATE_MS; counter("delivery.retries") < retries + 2; usleep(500000)) {

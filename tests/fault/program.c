@@ -68,6 +68,14 @@ bool program_ends(struct program *program, int64_t limit_ms)
     return true;
 }
 
+void program_freeze(const struct program *program)
+{
+    int status = 0;
+    kill(program->pid, SIGSTOP);
+    assert_int_equal(waitpid(program->pid, &status, WUNTRACED), program->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
 int program_end(struct program *program, int signal)
 {
     pid_t pid = program->pid;

@@ -32,6 +32,8 @@ struct program_plan {
 void program_start(struct program *program, const struct program_plan *plan);
 /* Whether it ended by itself within so many milliseconds; then `status` is as of waitpid. */
 bool program_ends(struct program *program, int64_t milliseconds);
+/* SIGSTOP; returns when no thread of it runs any more. SIGCONT is the caller's. */
+void program_freeze(const struct program *program);
 /* Sends the signal, waits; the status as of waitpid. */
 int program_end(struct program *program, int signal);
 

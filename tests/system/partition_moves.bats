@@ -9,13 +9,14 @@ load world
     serve_all $short
     at far wait n/late --timeout 5m >late.out 2>late.err &
     late=$!
-    at far wait n/never --timeout 3 >never.out 2>never.err &
+    patience=$((3 * ${FILESHARE_SLOWNESS:-1})) # it is called back before that
+    at far wait n/never --timeout "$patience" >never.out 2>never.err &
     never=$!
     until_true 20 called_back late
     until_true 20 called_back never
     ip link set far down
     bring late
-    sleep 4
+    sleep $((patience + 1))
     ends 4 "$never"
     [ ! -s late.out ]
     ip link set far up

@@ -150,6 +150,17 @@ static void undo_some(struct subject *s, struct listener *all)
     give(s, of, 3);
 }
 
+static void attach(struct subject *s, const struct listener *of)
+{
+    struct store_mailbox waits;
+    struct store_event found[MOST];
+    bool more;
+    assert_ok(s->acts->mailbox_route(s->store, &alice, &of->box, "here", 4, &waits, &store_why));
+    size_t count = events(s, &of->box, 0, found, MOST, &more);
+    assert_int_equal(waits.waiting, count);
+    assert_int_equal(waits.newest, count > 0 ? found[count - 1].number : 0);
+}
+
 /* The same mailbox again, for a client that remembers. */
 static void forget(struct subject *s, struct listener *of)
 {
@@ -188,6 +199,7 @@ static void one_step(struct subject *s, struct listener *all)
     switch (rand() % 16) {
     case 0: reopen(s, all); break;
     case 1: forget(s, one); break;
+    case 10: attach(s, one); break;
     case 2: step(s, (unsigned)rand() % 100000); break;
     case 3:
     case 4: look(s, one, true); break;

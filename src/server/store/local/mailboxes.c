@@ -211,6 +211,24 @@ struct routing {
     struct store_mailbox state;
 };
 
+static enum outcome what_waits(struct local *local, struct database *db, int64_t row,
+                               struct store_mailbox *out, struct failure *why)
+{
+    int64_t newest = 0, count = 0;
+    {
+        scoped_query struct query q = query_on(db, "SELECT max(number) FROM event WHERE mailbox = ?");
+        bind_int(&q, row);
+        enum outcome outcome = query_row(&q, why);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        newest = column_int(&q);
+    }
+    enum outcome outcome = newest > 0 ? events_waiting(local, db, row, newest, &count, why) : OUTCOME_OK;
+    if (outcome == OUTCOME_OK)
+        *out = (struct store_mailbox){.waiting = (uint64_t)count, .newest = (uint64_t)newest};
+    return outcome;
+}
+
 static enum outcome route_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     struct routing *routing = argument;
@@ -232,14 +250,7 @@ static enum outcome route_run(struct local *local, struct database *db, void *ar
     }
     if (outcome != OUTCOME_OK)
         return outcome;
-    scoped_query struct query q = query_on(db, "SELECT count(*), max(number) FROM event WHERE mailbox = ?");
-    bind_int(&q, mailbox.row);
-    outcome = query_row(&q, why);
-    if (outcome == OUTCOME_OK) {
-        routing->state.waiting = (uint64_t)column_int(&q);
-        routing->state.newest = (uint64_t)column_int(&q);
-    }
-    return outcome;
+    return what_waits(local, db, mailbox.row, &routing->state, why);
 }
 
 enum outcome local_mailbox_route(struct store *store, const struct store_caller *caller,

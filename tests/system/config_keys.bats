@@ -58,6 +58,8 @@ END
     serve --connections-per-address 1
     peer 60000 \$((4 * \${FILESHARE_SLOWNESS:-1})) >first & # holds it so long
     first=\$!
+    holds() { ss -tnH state established | grep -q 127.0.0.1:18003; }
+    until_true 20 holds # who asks whether it does would be in its way
     fileshare-client ping # another origin
     until_true 20 refuses
     wait "\$first"

@@ -199,6 +199,16 @@ enum outcome events_remove(struct local *local, struct database *db, int64_t mai
 
 /* ---- how many wait ---- */
 
+enum outcome events_newest(struct database *db, int64_t mailbox, int64_t *newest, struct failure *why)
+{
+    scoped_query struct query q = query_on(db, "SELECT max(number) FROM event WHERE mailbox = ?");
+    bind_int(&q, mailbox);
+    enum outcome outcome = query_row(&q, why);
+    if (outcome == OUTCOME_OK)
+        *newest = column_int(&q);
+    return outcome;
+}
+
 /* The number of the mailbox's oldest event above `after`; as it was if there is none. */
 static enum outcome oldest(struct database *db, int64_t mailbox, int64_t after, int64_t *number,
                            struct failure *why)

@@ -73,6 +73,9 @@ must_check enum outcome events_note_removed(struct local *local, struct database
 must_check enum outcome events_remove_noted(struct database *db, int64_t mailbox, int64_t after,
                                             int64_t up_to, struct failure *why);
 
+/* The number of the newest that waits in the mailbox; 0 if none does. */
+must_check enum outcome events_newest(struct database *db, int64_t mailbox, int64_t *newest,
+                                      struct failure *why);
 /* How many of the mailbox's wait, of which `newest` (not 0) is the newest: without a look at each. */
 must_check enum outcome events_waiting(struct local *local, struct database *db, int64_t mailbox,
                                        int64_t newest, int64_t *count, struct failure *why);

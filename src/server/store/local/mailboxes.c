@@ -215,15 +215,9 @@ static enum outcome what_waits(struct local *local, struct database *db, int64_t
                                struct store_mailbox *out, struct failure *why)
 {
     int64_t newest = 0, count = 0;
-    {
-        scoped_query struct query q = query_on(db, "SELECT max(number) FROM event WHERE mailbox = ?");
-        bind_int(&q, row);
-        enum outcome outcome = query_row(&q, why);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        newest = column_int(&q);
-    }
-    enum outcome outcome = newest > 0 ? events_waiting(local, db, row, newest, &count, why) : OUTCOME_OK;
+    enum outcome outcome = events_newest(db, row, &newest, why);
+    if (outcome == OUTCOME_OK && newest > 0)
+        outcome = events_waiting(local, db, row, newest, &count, why);
     if (outcome == OUTCOME_OK)
         *out = (struct store_mailbox){.waiting = (uint64_t)count, .newest = (uint64_t)newest};
     return outcome;
@@ -328,11 +322,12 @@ static enum outcome needs_writing(struct local *local, struct database *db, int6
                                   bool *needs, struct failure *why)
 {
     scoped_query struct query q = query_on(
-        db, "SELECT touched < ?1 OR coalesce((SELECT number <= ?3 OR (kind = 2 AND dropped > number - ?3)"
+        db, "SELECT touched < ?1 OR coalesce((SELECT number <= ?3 OR (kind = ?4 AND dropped > number - ?3)"
             " FROM event WHERE mailbox = ?2 ORDER BY number LIMIT 1), 0) FROM mailbox WHERE id = ?2");
     bind_int(&q, timeline_now(&local->time) - MAILBOX_TOUCH_EVERY);
     bind_int(&q, row);
     bind_int(&q, since > INT64_MAX ? INT64_MAX : (int64_t)since);
+    bind_int(&q, STORE_DROPPED);
     enum outcome outcome = query_row(&q, why);
     if (outcome == OUTCOME_OK)
         *needs = column_int(&q) != 0;

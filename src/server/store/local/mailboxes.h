@@ -31,8 +31,7 @@ must_check enum outcome mailbox_end(struct local *local, struct database *db, in
                                     struct failure *why);
 /* In a transaction: events up to `number` were received; *left: others are in it still. ABSENT (described). */
 must_check enum outcome mailbox_acknowledge(struct local *local, struct database *db, const struct id *secret,
-                                            uint64_t number, int64_t *row, bool *left,
-                                            struct failure *why);
+                                            uint64_t number, int64_t *row, bool *left, struct failure *why);
 /* Events after `since`, oldest first. */
 must_check enum outcome mailbox_read(struct database *db, int64_t row, uint64_t since,
                                      struct store_event *events, size_t capacity, size_t *count, bool *more,

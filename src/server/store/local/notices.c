@@ -157,9 +157,8 @@ static enum outcome find_addressee(struct database *db, int64_t mailbox, struct 
     return OUTCOME_OK;
 }
 
-/* The oldest event goes if there is no room for one more. */
-static enum outcome make_place(struct local *local, struct database *db, int64_t mailbox, int64_t newest,
-                               struct failure *why)
+enum outcome notices_make_place(struct local *local, struct database *db, int64_t mailbox, int64_t newest,
+                                struct failure *why)
 {
     int64_t waiting = 0;
     enum outcome outcome = OUTCOME_OK;
@@ -200,7 +199,7 @@ static enum outcome put_event(struct local *local, struct database *db, struct w
     struct addressee to = {.newest = 0};
     enum outcome outcome = find_addressee(db, waiter->mailbox, &to, why);
     if (outcome == OUTCOME_OK)
-        outcome = make_place(local, db, waiter->mailbox, to.newest, why);
+        outcome = notices_make_place(local, db, waiter->mailbox, to.newest, why);
     if (outcome != OUTCOME_OK)
         return outcome;
     int64_t number = events_number(local, to.newest);

@@ -61,6 +61,9 @@ must_check enum outcome notices_expire(struct local *local, struct database *db,
 /* The oldest events of the mailbox, those stored before `before`, at most `limit`, become one that counts them. */
 must_check enum outcome notices_age(struct local *local, struct database *db, int64_t mailbox, int64_t before,
                                     unsigned limit, uint64_t *dropped, struct failure *why);
+/* Before one more event, of which `newest` is the one before (0: none waits): if there is no room the oldest goes. */
+must_check enum outcome notices_make_place(struct local *local, struct database *db, int64_t mailbox,
+                                           int64_t newest, struct failure *why);
 
 /* The act. */
 enum outcome local_fan_out(struct store *store, size_t limit, bool *left, struct failure *why) must_check;

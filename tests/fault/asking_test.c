@@ -119,15 +119,9 @@ static bool calls_itself(struct fileshare *session, const char *way)
 
 static bool has_said(const struct run *run, const char *words)
 {
-    char path[160], text[4096];
-    bool found = false;
+    char path[160];
     snprintf(path, sizeof path, "%s.log", run->out);
-    FILE *file = fopen(path, "re");
-    while (file && !found && fgets(text, sizeof text, file))
-        found = strstr(text, words) != NULL;
-    if (file)
-        fclose(file);
-    return found;
+    return program_said(path, words);
 }
 
 /* ---- programs ---- */

@@ -123,22 +123,10 @@ static void until_last_is(struct stage *stage, const char *name)
     }
 }
 
-static bool file_says(const char *path, const char *words)
-{
-    char line[2048];
-    bool found = false;
-    FILE *file = fopen(path, "re");
-    while (file && !found && fgets(line, sizeof line, file))
-        found = strstr(line, words) != NULL;
-    if (file)
-        fclose(file);
-    return found;
-}
-
 static void until_said(const char *path, const char *words)
 {
     int64_t until = milliseconds() + (int64_t)TOLD_MS * slowness();
-    while (!file_says(path, words)) {
+    while (!program_said(path, words)) {
         if (milliseconds() > until)
             fail_msg("%s does not say: %s", path, words);
         usleep(10000);
@@ -206,7 +194,7 @@ static void expect_dropped(const struct stage *stage, unsigned dropped, size_t a
     if (dropped > 0) {
         assert_string_equal(lines[0].kind, "dropped");
         snprintf(line, sizeof line, "\tdropped\t-\t%u\t", dropped);
-        assert_true(file_says(stage->out, line));
+        assert_true(program_said(stage->out, line));
     }
     assert_string_equal(lines[dropped > 0].kind, "arrived");
 }
@@ -227,8 +215,8 @@ static void test_count(void **state)
     until_told(&stage, BOUND);
     program_end(&program, SIGINT);
     expect_dropped(&stage, 0, BOUND);
-    assert_false(file_says(stage.log, lost_text));
-    assert_false(file_says(server_log, lost_text));
+    assert_false(program_said(stage.log, lost_text));
+    assert_false(program_said(server_log, lost_text));
 
     unlink(stage.out);
     put(&stage, BOUND + 1); /* one past it */
@@ -293,9 +281,9 @@ static void test_wait(void **state)
     for (unsigned i = 1; i <= 6; i++) {
         char line[64];
         snprintf(line, sizeof line, "arrived\tn/%u\t", i);
-        assert_true(file_says(stage.out, line));
+        assert_true(program_said(stage.out, line));
     }
-    assert_true(file_says(stage.log, "the server dropped"));
+    assert_true(program_said(stage.log, "the server dropped"));
     end(&stage);
 }
 

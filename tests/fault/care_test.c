@@ -9,6 +9,7 @@
 
 #include "base/scoped.h"
 #include "client/daemon.h"
+#include "fixture.h"
 #include "server/store/local/database.h"
 #include "server/store/local/schema.h"
 
@@ -283,18 +284,12 @@ static bool upgrade_killed(const char *name, unsigned passes)
 /* A store of the first form (tests/fixtures), and the product's own steps. */
 static bool old_form_killed(const char *name, unsigned passes)
 {
-    char path[STOCK_PATH], file[512], *statements = NULL;
-    const char *tree = getenv("FILESHARE_SOURCE");
+    char path[STOCK_PATH], file[512], *statements = fixture_store(1);
     struct database *db = NULL;
-    size_t room = 0;
+    assert_non_null(statements);
     snprintf(file, sizeof file, "rm -rf '%s'", stock_path(&stock, "old", path));
     assert_int_equal(system(file), 0);
     assert_int_equal(mkdir(path, 0700), 0);
-    snprintf(file, sizeof file, "%s/tests/fixtures/store-1.sql", tree ? tree : ".");
-    FILE *fixture = fopen(file, "re");
-    assert_non_null(fixture);
-    assert_true(getdelim(&statements, &room, 0, fixture) > 0);
-    fclose(fixture);
     snprintf(file, sizeof file, "%s/fileshare.db", path);
     assert_int_equal(database_open(file, true, &db, NULL), OUTCOME_OK);
     assert_int_equal(database_execute(db, statements, NULL), OUTCOME_OK);

@@ -435,14 +435,9 @@ static void start_client(struct program *program, const char *first, const char 
 
 static bool client_printed(const char *word)
 {
-    char path[96], text[4096];
+    char path[96];
     snprintf(path, sizeof path, "%s/client.out", world.server.folder);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return false;
-    text[fread(text, 1, sizeof text - 1, file)] = '\0';
-    fclose(file);
-    return strstr(text, word);
+    return program_said(path, word);
 }
 
 static void test_uploads_nobody_goes_on_with(void **state)

@@ -106,13 +106,8 @@ static void try(struct subject *s, int error, bool reads)
     struct listener all[2] = {0};
     unsigned failed = 0;
     for (unsigned i = 0; i < 2; i++) {
-        struct store_registration made;
-        struct store_interest_add add = {.mailbox = all[i].box = id_random(),
-                                         .interest = id_random(),
-                                         .pattern = "f",
-                                         .seconds = 3600,
-                                         .every = true};
-        assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+        all[i].box = id_random();
+        alice_waits(s, &all[i].box, "f", 3600, true);
     }
     shim.error = error;
     shim.reads = reads;

@@ -12,6 +12,7 @@
 #include "fault/power/cut.h"
 #include "fault/power/verdict.h"
 #include "fault/power/work.h"
+#include "fixture.h"
 #include "place.h"
 
 #include <setjmp.h>
@@ -191,14 +192,8 @@ static void test_old(void **state)
 {
     (void)state;
     struct history history;
-    char path[512], *statements = NULL;
-    size_t room = 0;
-    const char *tree = getenv("FILESHARE_SOURCE");
-    snprintf(path, sizeof path, "%s/tests/fixtures/store-1.sql", tree ? tree : ".");
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    assert_true(getdelim(&statements, &room, 0, file) > 0);
-    fclose(file);
+    char *statements = fixture_store(1);
+    assert_non_null(statements);
     history_begin(&history, run.seed);
     work_at_old(&history, statements);
     free(statements);

@@ -87,6 +87,18 @@ int program_end(struct program *program, int signal)
     return program->status;
 }
 
+bool program_said(const char *path, const char *words)
+{
+    char line[4096];
+    bool found = false;
+    FILE *file = fopen(path, "re");
+    while (file && !found && fgets(line, sizeof line, file))
+        found = strstr(line, words) != NULL;
+    if (file)
+        fclose(file);
+    return found;
+}
+
 size_t program_lines(const char *out, struct program_line *lines, size_t room)
 {
     char text[4096];

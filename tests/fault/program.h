@@ -37,6 +37,9 @@ void program_freeze(const struct program *program);
 /* Sends the signal, waits; the status as of waitpid. */
 int program_end(struct program *program, int signal);
 
+/* Whether those words stand in a line of the file that one prints into; false if there is none yet. */
+bool program_said(const char *path, const char *words);
+
 /* An event of `listen` or a prompt, as it was printed. */
 struct program_line {
     uint64_t number;

@@ -1,4 +1,5 @@
 /* A store looked after: backups of one at work, repair, and the forms of other releases. */
+#include "fixture.h"
 #include "service/store_subject.h"
 
 #include "server/store/local/database.h"
@@ -96,13 +97,7 @@ static void backup_is_a_store(void **state)
     struct store_upload_begin b = {.upload = upload, .name = "coming"};
     struct store_upload_state held;
     assert_ok(begin(s, &alice, &b, &held));
-    struct store_interest_add add = {.mailbox = mailbox,
-                                     .interest = id_random(),
-                                     .pattern = "later",
-                                     .seconds = 1000,
-                                     .every = true};
-    struct store_registration registration;
-    assert_ok(interest(s, &alice, &add, NULL, 0, &registration));
+    alice_waits(s, &mailbox, "later", 1000, true);
     assert_ok(put(s, &alice, "later", "1", NULL));
     fan_out(s);
 
@@ -472,14 +467,8 @@ static void stores_of_each_release_open(void **state)
     (void)state;
     for (int form = 1; form <= SCHEMA_VERSION; form++) {
         struct subject *s = subject_new();
-        char path[256], text[64], *statements = NULL;
-        const char *tree = getenv("FILESHARE_SOURCE");
-        snprintf(path, sizeof path, "%.180s/tests/fixtures/store-%d.sql", tree ? tree : ".", form);
-        FILE *file = fopen(path, "r");
-        assert_non_null(file);
-        size_t room = 0;
-        assert_true(getdelim(&statements, &room, 0, file) > 0);
-        fclose(file);
+        char text[64], *statements = fixture_store(form);
+        assert_non_null(statements);
         assert_ok(open_form(s, statements));
         free(statements);
         s->limits.interests_per_principal = 1;

@@ -4,21 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct id wait_for(struct subject *s, const struct id *mailbox, const char *pattern, uint32_t seconds,
-                          bool every)
-{
-    struct store_interest_add add = {
-        .mailbox = *mailbox,
-        .interest = id_random(),
-        .pattern = pattern,
-        .seconds = seconds,
-        .every = every,
-    };
-    struct store_registration made;
-    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
-    return add.interest;
-}
-
 static void expired_is_told(void **state)
 {
     struct subject *s = *state;
@@ -28,10 +13,10 @@ static void expired_is_told(void **state)
     struct store_sweep gone;
     int64_t next;
     bool more;
-    wait_for(s, &box, "unmet", 10, false);
-    wait_for(s, &box, "unmet, every", 10, true);
-    wait_for(s, &box, "met", 10, true);
-    wait_for(s, &box, "later", 100, false);
+    alice_waits(s, &box, "unmet", 10, false);
+    alice_waits(s, &box, "unmet, every", 10, true);
+    alice_waits(s, &box, "met", 10, true);
+    alice_waits(s, &box, "later", 100, false);
     assert_ok(put(s, &bob, "met", "x", NULL));
     fan_out(s);
     step(s, 9);
@@ -68,7 +53,7 @@ static void arrival_before_expiry(void **state)
     struct id box = id_random();
     struct store_event found[4];
     bool more;
-    wait_for(s, &box, "f", 10, false);
+    alice_waits(s, &box, "f", 10, false);
     assert_ok(put(s, &bob, "f", "x", NULL)); /* fan_out comes too late */
     step(s, 11);
     sweep(s, NULL, NULL);
@@ -84,8 +69,8 @@ static void renewing(void **state)
     uint32_t left = 0;
     struct store_event found[4];
     bool more;
-    struct id f = wait_for(s, &box, "f", 10, false);
-    struct id g = wait_for(s, &box, "g", 10, false);
+    struct id f = alice_waits(s, &box, "f", 10, false);
+    struct id g = alice_waits(s, &box, "g", 10, false);
     step(s, 8);
     assert_ok(renew(s, &alice, &op, &box, &f, 20, &left));
     assert_int_equal(left, 20);
@@ -97,7 +82,7 @@ static void renewing(void **state)
     assert_outcome(renew(s, &alice, &op, &box, &f, 21, &left), OUTCOME_INVALID);
     assert_outcome(renew(s, &alice, &second, &box, &g, 20, &left), OUTCOME_EXPIRED);
     step(s, 12);
-    struct id h = wait_for(s, &box, "h", 10, false);
+    struct id h = alice_waits(s, &box, "h", 10, false);
     /* over, though no sweep came: who asks is told so, and it is final */
     assert_outcome(renew(s, &alice, &third, &box, &f, 20, &left), OUTCOME_EXPIRED);
     assert_ok(put(s, &bob, "f", "x", NULL));
@@ -126,7 +111,7 @@ static void told_by_a_renewal(void **state)
     struct store_event found[4];
     uint32_t left;
     bool more;
-    struct id f = wait_for(s, &box, "f", 10, true);
+    struct id f = alice_waits(s, &box, "f", 10, true);
     assert_ok(put(s, &bob, "f", "1", NULL));
     assert_ok(replace(s, &bob, "f", "2", NULL));
     assert_ok(renew(s, &alice, &op, &box, &f, 20, &left));
@@ -143,7 +128,7 @@ static void time_over_a_restart(void **state)
     struct subject *s = *state;
     struct id box = id_random();
     struct store_interest rows[2];
-    wait_for(s, &box, "f", 1000, false);
+    alice_waits(s, &box, "f", 1000, false);
     /* a wall clock set while the store is open changes nothing, now or after */
     clock_test_step_wall(&s->clock, 5000 * (int64_t)CLOCK_SECOND);
     step(s, 100);
@@ -161,7 +146,7 @@ static void time_over_a_restart(void **state)
     interests(s, &box, rows, 2);
     assert_int_equal(rows[0].seconds_left, 600);
     /* set back while it was closed: neither more nor less than was left */
-    wait_for(s, &box, "note the time", 5000, false);
+    alice_waits(s, &box, "note the time", 5000, false);
     s->acts->close(s->store);
     s->store = NULL;
     clock_test_step_wall(&s->clock, -4000 * (int64_t)CLOCK_SECOND);
@@ -300,7 +285,7 @@ static void what_was_dropped_is_kept(void **state)
     bool more;
     s->limits.event_seconds = AGE;
     subject_restart(s);
-    wait_for(s, &box, "f", 10 * AGE, true);
+    alice_waits(s, &box, "f", 10 * AGE, true);
     assert_ok(put(s, &bob, "f", "x", NULL));
     fan_out(s);
     step(s, AGE + 1);
@@ -379,7 +364,7 @@ static void old_answers_and_events_go(void **state)
         assert_ok(remove_name(s, &alice, &id, name, &none));
     }
     assert_outcome(put_as(s, &alice, &first, &entry), OUTCOME_INVALID); /* forgotten: three came after it */
-    wait_for(s, &box, "f", 100 * 24 * 3600, true);
+    alice_waits(s, &box, "f", 100 * 24 * 3600, true);
     assert_ok(put(s, &bob, "f", "x", NULL));
     assert_ok(replace(s, &bob, "f", "y", NULL));
     fan_out(s);
@@ -424,7 +409,7 @@ static void what_a_lost_client_left_goes(void **state)
     enum { INTEREST = 600, MARGIN = 10, HOUR = 3600 };
     struct id box = id_random();
     struct store_mailbox mailbox;
-    wait_for(s, &box, "f", INTEREST, false);
+    alice_waits(s, &box, "f", INTEREST, false);
     assert_ok(CERTAIN(s->acts->mailbox_route(s->store, &alice, &box, "away", 4, &mailbox, &store_why)));
     expect_left(s, 1, 1, 0);
     step(s, INTEREST + 1);
@@ -451,8 +436,8 @@ static void counts(void **state)
     assert_ok(replace(s, &alice, "b", "1", NULL));
     assert_ok(remove_name(s, &alice, NULL, "a", NULL));
     assert_ok(begin(s, &alice, &b, &st));
-    wait_for(s, &box, "f", 10, true);
-    wait_for(s, &box, "g", 10, false);
+    alice_waits(s, &box, "f", 10, true);
+    alice_waits(s, &box, "g", 10, false);
     assert_ok(put(s, &alice, "g", "", NULL));
     fan_out(s);
     assert_ok(CERTAIN(s->acts->health(s->store, &health, &store_why)));

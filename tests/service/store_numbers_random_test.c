@@ -4,6 +4,7 @@
  */
 #include "server/store/local/local.h"
 #include "server/store/local/mailboxes.h"
+#include "server/store/local/notices.h"
 #include "service/store_conformance.h"
 
 #include <stdio.h>
@@ -14,14 +15,9 @@ enum { LIMIT = 8, BOXES = 3, MOST = 64 };
 
 static struct id made_box(struct subject *s, const struct id *secret)
 {
-    struct store_interest_add add = {.mailbox = secret ? *secret : id_random(),
-                                     .interest = id_random(),
-                                     .pattern = "f",
-                                     .seconds = 300 * 86400,
-                                     .every = true};
-    struct store_registration made;
-    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
-    return add.mailbox;
+    const struct id box = secret ? *secret : id_random();
+    alice_waits(s, &box, "f", 300 * 86400, true);
+    return box;
 }
 
 /* ---- an act that gives one mailbox events, and ends as it is told ---- */
@@ -32,19 +28,6 @@ struct giving {
     enum outcome end;
 };
 
-/* As many as there may be wait: two of them become one that counts them. */
-static enum outcome make_place(struct local *local, struct database *db, int64_t mailbox, int64_t newest,
-                               struct failure *why)
-{
-    int64_t waiting = 0;
-    uint64_t dropped = 0;
-    enum outcome outcome = newest > 0 ? events_waiting(local, db, mailbox, newest, &waiting, why)
-                                      : OUTCOME_OK;
-    return outcome == OUTCOME_OK && waiting >= local->limits.events_per_mailbox
-               ? notices_age(local, db, mailbox, INT64_MAX, 2, &dropped, why)
-               : outcome;
-}
-
 static enum outcome give_run(struct local *local, struct database *db, void *argument, struct failure *why)
 {
     const struct giving *giving = argument;
@@ -53,13 +36,8 @@ static enum outcome give_run(struct local *local, struct database *db, void *arg
     enum outcome outcome = mailbox_find(db, giving->box, &mailbox, why);
     for (unsigned i = 0; i < giving->count && outcome == OUTCOME_OK; i++) {
         int64_t newest = 0;
-        {
-            scoped_query struct query q = query_on(db, "SELECT max(number) FROM event WHERE mailbox = ?");
-            bind_int(&q, mailbox.row);
-            assert_ok(query_row(&q, why));
-            newest = column_int(&q);
-        }
-        assert_ok(make_place(local, db, mailbox.row, newest, why));
+        assert_ok(events_newest(db, mailbox.row, &newest, why));
+        assert_ok(notices_make_place(local, db, mailbox.row, newest, why));
         const struct event_row row = {.mailbox = mailbox.row,
                                       .number = events_number(local, newest),
                                       .kind = STORE_EXPIRED,

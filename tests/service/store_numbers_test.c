@@ -3,6 +3,7 @@
  * comes after, whatever happened to its mailbox, the store and the clocks meanwhile;
  * and how many events a mailbox holds is known from them, exactly.
  */
+#include "fixture.h"
 #include "server/store/local/database.h"
 #include "service/store_conformance.h"
 
@@ -14,14 +15,9 @@ enum { MOST = 16, SECOND = 125000 /* in numbers */ };
 
 static struct id box_with(struct subject *s, const char *pattern)
 {
-    struct store_interest_add add = {.mailbox = id_random(),
-                                     .interest = id_random(),
-                                     .pattern = pattern,
-                                     .seconds = 10 * 86400,
-                                     .every = true};
-    struct store_registration made;
-    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
-    return add.mailbox;
+    const struct id box = id_random();
+    alice_waits(s, &box, pattern, 10 * 86400, true);
+    return box;
 }
 
 static void arrive(struct subject *s, const char *name)
@@ -109,13 +105,7 @@ static void above_those_of_who_is_gone(void **state)
     assert_ok(s->acts->mailbox_forget(s->store, &box, &store_why));
     clock_test_step_wall(&s->clock, -400 * 86400 * (int64_t)CLOCK_SECOND);
     subject_restart(s);
-    struct store_interest_add add = {.mailbox = box,
-                                     .interest = id_random(),
-                                     .pattern = "f",
-                                     .seconds = 60,
-                                     .every = true};
-    struct store_registration made;
-    assert_ok(interest(s, &alice, &add, NULL, 0, &made));
+    alice_waits(s, &box, "f", 60, true);
     next(s, &box, seen);
 }
 
@@ -198,17 +188,11 @@ static void above_those_of_an_older_form(void **state)
 {
     enum { FAR = 9000000 };
     struct subject *s = *state;
-    char path[256], *statements = NULL;
-    const char *tree = getenv("FILESHARE_SOURCE");
-    size_t room = 0;
+    char path[256], *statements = fixture_store(4);
+    assert_non_null(statements);
     s->acts->close(s->store);
     subject_remove_folder(s->folder);
     assert_int_equal(mkdir(s->folder, 0700), 0);
-    snprintf(path, sizeof path, "%.180s/tests/fixtures/store-4.sql", tree ? tree : ".");
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    assert_true(getdelim(&statements, &room, 0, file) > 0);
-    fclose(file);
     snprintf(path, sizeof path, "%s/fileshare.db", s->folder);
     struct database *db = NULL;
     assert_ok(database_open(path, true, &db, &store_why));

@@ -299,6 +299,21 @@ enum outcome interest(struct subject *subject, const struct store_caller *caller
         subject->acts->interest_add(subject->store, caller, add, entries, capacity, out, &store_why));
 }
 
+struct id alice_waits(struct subject *subject, const struct id *mailbox, const char *pattern,
+                      uint32_t seconds, bool every)
+{
+    struct store_interest_add add = {
+        .mailbox = *mailbox,
+        .interest = id_random(),
+        .pattern = pattern,
+        .seconds = seconds,
+        .every = every,
+    };
+    struct store_registration made;
+    assert_ok(interest(subject, &alice, &add, NULL, 0, &made));
+    return add.interest;
+}
+
 void fan_out(struct subject *subject)
 {
     bool left = true;

@@ -86,6 +86,9 @@ enum outcome content(struct subject *subject, const char *name, const struct id 
 enum outcome interest(struct subject *subject, const struct store_caller *caller,
                       const struct store_interest_add *add, struct store_entry *entries, size_t capacity,
                       struct store_registration *out);
+/* Alice's, in that mailbox; the interest's id. */
+struct id alice_waits(struct subject *subject, const struct id *mailbox, const char *pattern,
+                      uint32_t seconds, bool every);
 /* Until nothing is left. */
 void fan_out(struct subject *subject);
 size_t events(struct subject *subject, const struct id *mailbox, uint64_t since, struct store_event *events,

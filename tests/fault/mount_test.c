@@ -347,7 +347,7 @@ static void test_busy_database(void **state)
 /* ---- read-only ---- */
 
 /* Runs it; its first line into `out`. */
-static bool shell(char out[256], const char *format, ...)
+__attribute__((format(printf, 2, 3))) static bool shell(char out[256], const char *format, ...)
 {
     char command[512];
     va_list arguments;

@@ -119,41 +119,39 @@ static enum outcome make_rounds(struct local *local, struct making *making, uint
                : room_refusal(making->size, *has, why);
 }
 
-/* So much went that it should do; it is not seen yet, or somebody else was faster. */
-static enum outcome settle(struct local *local, struct making *making, struct failure *why)
+/* Once through what is kept as it stands. Also OK: who had the lock before made it. */
+static enum outcome make_once(struct local *local, struct making *making, uint64_t *has, struct failure *why)
 {
-    const struct timespec step = {.tv_nsec = SETTLE_STEP_MS * 1000000L};
-    for (unsigned n = 0; n < SETTLE_TRIES; n++) {
-        nanosleep(&step, NULL);
-        if (room_look(local, making->size, NULL) == OUTCOME_OK)
-            return OUTCOME_OK;
-    }
-    return failure_set(why, OUTCOME_UNAVAILABLE, "server is making room; try again");
+    scoped_lock(&local->sweeping.mutex);
+    enum outcome outcome = room_measure(local, &making->room, why);
+    making->lacked = room_lacks(&making->room, making->size);
+    if (outcome != OUTCOME_OK || making->lacked == 0)
+        return outcome;
+    bool pinned;
+    *has = room_has(&making->room, 0);
+    if (!content_may_go(local, &pinned))
+        return room_refusal(making->size, *has, why);
+    outcome = make_rounds(local, making, has, why);
+    if (!pinned)
+        pin_pass(local->pin_fd);
+    return outcome;
 }
 
 enum outcome room_make(struct local *local, uint64_t size, uint64_t *has, struct failure *why)
 {
-    struct making making = {.size = size, .walk = kept_walk_begin()};
-    enum outcome outcome = room_look(local, size, NULL);
-    if (outcome == OUTCOME_OK)
+    const struct timespec step = {.tv_nsec = SETTLE_STEP_MS * 1000000L};
+    if (room_look(local, size, NULL) == OUTCOME_OK)
         return OUTCOME_OK;
-    {
-        scoped_lock(&local->sweeping.mutex);
-        /* Who had the lock before may have made it. */
-        outcome = room_measure(local, &making.room, why);
-        making.lacked = room_lacks(&making.room, size);
-        if (outcome != OUTCOME_OK || making.lacked == 0)
+    for (unsigned n = 0; n <= SETTLE_TRIES; n++) {
+        struct making making = {.size = size, .walk = kept_walk_begin()};
+        enum outcome outcome = make_once(local, &making, has, why);
+        bool made_enough = making.walk.bytes >= making.lacked;
+        if (outcome != OUTCOME_NOSPACE || (n == 0 && !made_enough))
             return outcome;
-        bool pinned;
-        *has = room_has(&making.room, 0);
-        if (!content_may_go(local, &pinned))
-            return room_refusal(size, *has, why);
-        outcome = make_rounds(local, &making, has, why);
-        if (!pinned)
-            pin_pass(local->pin_fd);
+        /* It is not seen yet, or somebody was faster: he may have left as much behind, kept since then. */
+        nanosleep(&step, NULL);
     }
-    return outcome == OUTCOME_NOSPACE && making.walk.bytes >= making.lacked ? settle(local, &making, why)
-                                                                            : outcome;
+    return failure_set(why, OUTCOME_UNAVAILABLE, "server is making room; try again");
 }
 
 enum outcome room_restore(struct local *local, struct store_sweep *out, bool *left, struct failure *why)

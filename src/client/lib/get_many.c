@@ -46,7 +46,6 @@ struct receiving {
     struct request *requests[PACE_MOST]; /* `count` under way, oldest first; then spare ones, or NULL */
     unsigned count;
     struct pace pace;
-    unsigned generation;            /* the connection that its round trip is of */
     size_t bytes, guess;            /* of the next request, by what is known of its files */
     struct fileshare_get_file file; /* taken, and in no request yet */
     bool has_file, ended;
@@ -180,14 +179,11 @@ static enum outcome request_send(struct request *request, struct fileshare *sess
 static enum outcome get_ready(struct receiving *receiving, struct failure *why)
 {
     struct fileshare *session = receiving->session;
-    enum outcome outcome = lanes_ready(session, why);
-    if (outcome != OUTCOME_OK || receiving->generation == session->generation)
-        return outcome;
-    receiving->generation = session->generation;
-    pace_on(&receiving->pace, rpc_client_round_trip(session->client));
-    if (session->lanes.late)
+    unsigned before = receiving->pace.connection;
+    enum outcome outcome = lanes_ready_paced(session, &receiving->pace, why);
+    if (outcome == OUTCOME_OK && receiving->pace.connection != before && session->lanes.late)
         rpc_client_expect_much(session->client);
-    return OUTCOME_OK;
+    return outcome;
 }
 
 static enum outcome send_requests(struct receiving *receiving, struct failure *why)

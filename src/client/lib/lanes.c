@@ -51,6 +51,16 @@ enum outcome lanes_ready(struct fileshare *session, struct failure *why)
     return outcome;
 }
 
+enum outcome lanes_ready_paced(struct fileshare *session, struct pace *pace, struct failure *why)
+{
+    enum outcome outcome = lanes_ready(session, why);
+    if (outcome == OUTCOME_OK && pace->connection != session->generation) {
+        pace->connection = session->generation;
+        pace_on(pace, rpc_client_round_trip(session->client));
+    }
+    return outcome;
+}
+
 /*
  * Whether packets are lost on the way, and little moves. Where nothing gets lost but what
  * overflows a queue, a connection has got going by then, and more of them would only lose more.

@@ -79,6 +79,8 @@ void lanes_init(struct lanes *lanes);
 
 /* The session's connection is there (else it is made; as session_ready). UNREACHABLE if it broke under our calls. */
 must_check enum outcome lanes_ready(struct fileshare *session, struct failure *why);
+/* As lanes_ready; the pace learns how far away the server is, once of each connection. */
+must_check enum outcome lanes_ready_paced(struct fileshare *session, struct pace *pace, struct failure *why);
 /* So many bytes are left to be moved; UINT64_MAX: not known, but many. Opens more lanes if that pays. */
 void lanes_widen(struct fileshare *session, uint64_t left);
 /* Only the session's own from here on, as long as it stands. No call may be pending. */

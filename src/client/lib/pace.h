@@ -23,12 +23,13 @@ enum {
 struct pace {
     struct window window;
     int64_t round_trip;
+    unsigned connection; /* that it is of, by its owner's count from 1 on; 0: of none yet */
     unsigned count; /* of calls under way */
     size_t bytes;   /* of them */
 };
 
 void pace_init(struct pace *pace);
-/* A connection of this round trip: the first, or a later one. 0: not known, or no network. */
+/* A connection of this round trip: the first, or a later one. 0: not known, or no network. Its owner notes `connection`. */
 void pace_on(struct pace *pace, int64_t round_trip);
 bool pace_has_room(const struct pace *pace);
 void pace_add(struct pace *pace, size_t bytes);

@@ -28,7 +28,6 @@ struct sending {
     struct bundle *bundles[PACE_MOST]; /* `count` under way, oldest first; then spare ones, or NULL */
     unsigned count;
     struct pace pace;
-    unsigned generation;               /* the connection that its round trip is of */
     size_t wanted;                     /* bytes on the wire, of the next bundle */
     struct bundled *names[NAME_SLOTS]; /* what is under way, by name */
     struct fileshare_put_file file;    /* taken, and in no bundle yet */
@@ -159,11 +158,7 @@ static bool fill(struct sending *sending, struct bundle *bundle)
 static enum outcome send_bundles(struct sending *sending, struct failure *why)
 {
     struct fileshare *session = sending->session;
-    enum outcome outcome = lanes_ready(session, why);
-    if (outcome == OUTCOME_OK && sending->generation != session->generation) {
-        sending->generation = session->generation;
-        pace_on(&sending->pace, rpc_client_round_trip(session->client));
-    }
+    enum outcome outcome = lanes_ready_paced(session, &sending->pace, why);
     for (unsigned i = 0; i < sending->count && outcome == OUTCOME_OK; i++) {
         struct bundle *bundle = sending->bundles[i];
         if (bundle->call.lost)

@@ -108,8 +108,8 @@ bool sender_route_of(struct sender *sender, const struct id *mailbox, struct sen
 bool sender_is_living(struct sender *sender, const struct id *mailbox);
 /*
  * Somebody else wants the mailbox: an idle connection to its process is asked for the proof again, and no
- * longer counts as living if that is not given in time (connect_ms). Its reversed connection is the server's to
- * ask (rpc_server_probe).
+ * longer counts as living if that is not given in time (connect_ms). Where a batch is out its machine is asked, for
+ * as long. Its reversed connection is the server's to ask (rpc_server_probe).
  */
 void sender_doubt(struct sender *sender, const struct id *mailbox);
 /* Whether any mailbox has its reversed route by this connection. */

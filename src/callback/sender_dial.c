@@ -4,10 +4,12 @@
 #include "rpc/bulk.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,6 +36,20 @@ static void set_manners(int fd, unsigned unanswered_ms)
     (void)set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE);
     (void)set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL);
     (void)set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+}
+
+void dial_doubt(struct dial *dial, unsigned answer_ms)
+{
+    int queued = 0;
+    /* Bytes that wait for the peer's kernel ask it by themselves. Once more would ask too often. */
+    if (dial->doubted || ioctl(dial->fd, SIOCOUTQ, &queued) != 0 || queued > 0)
+        return;
+    dial->doubted = true;
+    /* Counted, since with TCP_USER_TIMEOUT the first lost packet counts as silence for as long as none was sent. */
+    (void)set_option(dial->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
+    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPCNT, (int)(answer_ms + 999) / 1000);
+    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPIDLE, 1); /* the last: it asks at once */
 }
 
 static enum outcome bind_from(int fd, const struct dial_target *target, struct failure *why)
@@ -92,6 +108,7 @@ enum outcome dial_open(int epoll, const struct dial_target *target, void *owner,
     dial->fd = fd;
     dial->epoll = epoll;
     dial->owner = owner;
+    dial->unanswered_ms = target->unanswered_ms;
     record_reader_init(&dial->reader, REPLY_MAX, NULL, NULL);
     outcome = watch(dial, EPOLL_CTL_ADD, true, why);
     if (outcome != OUTCOME_OK)
@@ -140,6 +157,9 @@ enum outcome dial_call(struct dial *dial, const struct message_target *target, x
     message_end(record, &xdrs);
     dial->calling = true;
     dial->strays = 0;
+    if (dial->doubted)
+        set_manners(dial->fd, dial->unanswered_ms);
+    dial->doubted = false;
     return flush(dial, why);
 }
 

@@ -35,6 +35,8 @@ struct dial {
     uint32_t xid;   /* of the last call */
     bool calling;
     unsigned strays; /* records that answered nothing */
+    unsigned unanswered_ms;
+    bool doubted;
     struct record *out;
     size_t sent;
     struct record_reader reader;
@@ -58,6 +60,12 @@ enum dial_progress dial_step(struct dial *dial, uint32_t events, struct record *
 /* A connected dial without a call. `size`: at most so many bytes of arguments. UNREACHABLE, NOMEM, INVALID. */
 must_check enum outcome dial_call(struct dial *dial, const struct message_target *target, xdrproc_t encode,
                                   void *arguments, size_t size, struct failure *why);
+
+/*
+ * A connected dial: its peer's machine is asked whether it is still there, until the next call; if it is not heard of for
+ * about answer_ms the dial breaks. A machine answers for a process that is busy or stopped.
+ */
+void dial_doubt(struct dial *dial, unsigned answer_ms);
 
 void dial_close(struct dial *dial); /* owner becomes NULL */
 void *dial_free(struct dial *dial); /* closed or not; NULL is fine; returns NULL */

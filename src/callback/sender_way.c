@@ -454,7 +454,10 @@ void way_disconnect(struct sender *sender, struct sender_mailbox *mailbox)
 
 void way_doubt(struct sender *sender, struct sender_mailbox *mailbox)
 {
-    say_hello(sender, mailbox);
+    if (mailbox->phase == WAY_TELLING)
+        dial_doubt(mailbox->dial, sender->options.limits.connect_ms); /* one call at a time */
+    else
+        say_hello(sender, mailbox);
     reschedule(sender, mailbox);
 }
 

@@ -37,7 +37,7 @@ begin() {
     fileshare-client "$@" >"$name.out" 2>"$name.err" &
     pid=$!
 }
-called_back() { grep -qE 'called back (as|by) ' "$1.err"; }
+called_back() { grep -qE 'called back (as|by) ' "$1.err" 2>/dev/null; }
 
 # The process PID has a handler for SIGINT.
 catches_signals() { [ $((0x$(awk '/^SigCgt/ { print $2 }' "/proc/$1/status") & 2)) -ne 0 ]; }

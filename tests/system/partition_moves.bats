@@ -96,3 +96,39 @@ END
     stop_server
 END
 }
+
+@test "a client that was cut off while it was told comes back; one that is only busy keeps its mailbox" {
+    in_world <<'END'
+    source "$FILESHARE_SOURCE/tests/system/wires.bash"
+    wire far 10.9.0.2
+    wire twin 10.9.0.8
+    serve_all --callback-connect 1 # an answer may take its 30 s
+    cared far
+    listens far
+    far=$pid
+    until_true 20 called_back far
+    # its machine has what it is told, and it does not answer
+    kill -STOP "$far"
+    bring a
+    until_true 20 has_unread far
+    cp -R far twin
+    exits 9 at twin listen
+    says "another process listens for this mailbox" said.err
+    kill -CONT "$far"
+    until_true 20 told a far
+    kill -STOP "$far"
+    bring b
+    until_true 20 has_unread far
+    ip link set far down
+    kill -9 "$far"
+    wait "$far" || true
+    moves far 10.9.0.2 10.9.0.3
+    ip link set far up
+    listens far
+    until_true 60 told b far
+    kill -INT "$pid"
+    ends 130 "$pid"
+    told_exactly far a b
+    stop_server
+END
+}

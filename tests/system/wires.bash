@@ -45,6 +45,8 @@ listens() {
 }
 # way NAME ROUTE: the server has that way to the client.
 way() { XDG_STATE_HOME=$world/$1 fileshare-client interests | grep -qF " $2 "; }
+# has_unread NAME: there is something for a process in that network which it has not read.
+has_unread() { [ -n "$(ip netns exec "$1" ss -Htn state established | awk '$1 > 0')" ]; }
 cared() { at "$1" -q interest "n/*" --every --for 1h >/dev/null; }
 bring() { for file in "$@"; do fileshare-client -q put x --as "n/$file"; done; }
 told() { cut -f 3 "$2.out" | grep -qx "n/$1"; }

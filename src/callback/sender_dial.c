@@ -19,7 +19,8 @@ enum {
     STRAYS_MAX = 16,     /* records a peer may send that answer nothing */
     KEEPALIVE_IDLE = 60, /* seconds after which a silent peer is asked whether it is there ... */
     KEEPALIVE_INTERVAL = 10,
-    KEEPALIVE_COUNT = 3
+    KEEPALIVE_COUNT = 3,
+    DOUBT_PROBES = 5, /* of one in doubt, about; no more than one a second */
 };
 
 static bool set_option(int fd, int level, int option, int value)
@@ -40,6 +41,8 @@ static void set_manners(int fd, unsigned unanswered_ms)
 
 void dial_doubt(struct dial *dial, unsigned answer_ms)
 {
+    const int seconds = (int)((answer_ms + 999) / 1000);
+    const int interval = seconds < 2 * DOUBT_PROBES ? 1 : seconds / DOUBT_PROBES;
     int queued = 0;
     /* Bytes that wait for the peer's kernel ask it by themselves. Once more would ask too often. */
     if (dial->doubted || ioctl(dial->fd, SIOCOUTQ, &queued) != 0 || queued > 0)
@@ -47,8 +50,8 @@ void dial_doubt(struct dial *dial, unsigned answer_ms)
     dial->doubted = true;
     /* Counted, since with TCP_USER_TIMEOUT the first lost packet counts as silence for as long as none was sent. */
     (void)set_option(dial->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
-    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPCNT, (int)(answer_ms + 999) / 1000);
-    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPCNT, (seconds + interval - 1) / interval);
+    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
     (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPIDLE, 1); /* the last: it asks at once */
 }
 

@@ -22,17 +22,6 @@ void event_take(struct query *query, struct store_event *out)
  */
 enum { NUMBERS_EVERY = 8000 /* nanoseconds */ };
 
-/* Far above what the clock makes of them in all times, and far below where counting on overflows. */
-#define NUMBERS_MOST (INT64_MAX / 2)
-
-enum outcome events_sound(int64_t number, struct failure *why)
-{
-    if (number >= 0 && number <= NUMBERS_MOST)
-        return OUTCOME_OK;
-    return failure_set(why, OUTCOME_CORRUPT, "the database is damaged: an event is numbered %lld",
-                       (long long)number);
-}
-
 void events_begin(struct local *local, int64_t above)
 {
     local->event_numbers = (struct event_numbers){
@@ -215,10 +204,9 @@ enum outcome events_newest(struct database *db, int64_t mailbox, int64_t *newest
     scoped_query struct query q = query_on(db, "SELECT max(number) FROM event WHERE mailbox = ?");
     bind_int(&q, mailbox);
     enum outcome outcome = query_row(&q, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    *newest = column_int(&q);
-    return events_sound(*newest, why);
+    if (outcome == OUTCOME_OK)
+        *newest = column_int(&q);
+    return outcome;
 }
 
 /* The number of the mailbox's oldest event above `after`; as it was if there is none. */

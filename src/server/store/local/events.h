@@ -57,8 +57,6 @@ struct event_row {
     int64_t arrival; /* 0: none */
 };
 
-/* A number that was read: CORRUPT if none like it was ever given. All other calls are with sound ones only. */
-must_check enum outcome events_sound(int64_t number, struct failure *why);
 /* No number of an event that was given before is above `above`. */
 void events_begin(struct local *local, int64_t above);
 /* Of a mailbox's next event. `newest` is that of the newest that waits in it, 0 if none does. */

@@ -176,11 +176,7 @@ static enum outcome store_row(struct local *local, struct database *db, int64_t 
         return outcome == OUTCOME_ABSENT ? failure_set(why, OUTCOME_CORRUPT, "the store's own row is missing")
                                          : outcome;
     local->instance = column_id(&q);
-    int64_t above = column_int(&q);
-    outcome = events_sound(above, why);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    events_begin(local, above);
+    events_begin(local, column_int(&q));
     struct timeline_mark seen = {.store = column_int(&q)};
     seen.wall = column_int(&q);
     seen.elapsed = column_int(&q);

@@ -55,6 +55,13 @@ void dial_doubt(struct dial *dial, unsigned answer_ms)
     (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPIDLE, 1); /* the last: it asks at once */
 }
 
+static void trust(struct dial *dial)
+{
+    if (dial->doubted)
+        set_manners(dial->fd, dial->unanswered_ms);
+    dial->doubted = false;
+}
+
 static enum outcome bind_from(int fd, const struct dial_target *target, struct failure *why)
 {
     struct address from = *target->from;
@@ -160,9 +167,6 @@ enum outcome dial_call(struct dial *dial, const struct message_target *target, x
     message_end(record, &xdrs);
     dial->calling = true;
     dial->strays = 0;
-    if (dial->doubted)
-        set_manners(dial->fd, dial->unanswered_ms);
-    dial->doubted = false;
     return flush(dial, why);
 }
 
@@ -211,6 +215,7 @@ static enum dial_progress receive(struct dial *dial, struct record **reply, stru
         enum dial_progress progress = judge(dial, record, why);
         if (progress == DIAL_ANSWERED) {
             dial->calling = false;
+            trust(dial);
             *reply = record;
             rest(dial);
             return progress;

@@ -62,8 +62,8 @@ must_check enum outcome dial_call(struct dial *dial, const struct message_target
                                   void *arguments, size_t size, struct failure *why);
 
 /*
- * A connected dial: its peer's machine is asked whether it is still there, until the next call; if it is not heard of for
- * about answer_ms the dial breaks. A machine answers for a process that is busy or stopped.
+ * A call is out: the peer's machine is asked whether it is still there, until the answer comes; if it is not heard of
+ * for about answer_ms the dial breaks. A machine answers for a process that is busy or stopped. Again is fine.
  */
 void dial_doubt(struct dial *dial, unsigned answer_ms);
 

@@ -116,6 +116,7 @@ END
     says "another process listens for this mailbox" said.err
     kill -CONT "$far"
     until_true 20 told a far
+    until_true 20 counted delivery.events 1 # the server knows, too
     kill -STOP "$far"
     bring b
     until_true 20 has_unread far

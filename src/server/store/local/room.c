@@ -14,8 +14,9 @@ enum {
     ROUNDS = 512,   /* of one call: batches of versions, */
     CONDENSING = 4, /* or so many times dearer ones of shared content */
     /* Some file systems have freed space a moment later. */
-    SETTLE_TRIES = 20,
+    SETTLE_LOOKS = 10,
     SETTLE_STEP_MS = 50,
+    MAKINGS = 3, /* of one call */
 };
 
 /* ---- how much there is ---- */
@@ -137,21 +138,33 @@ static enum outcome make_once(struct local *local, struct making *making, uint64
     return outcome;
 }
 
-enum outcome room_make(struct local *local, uint64_t size, uint64_t *has, struct failure *why)
+/* Until there is room, for a while: false if there is none. */
+static bool settle(struct local *local, uint64_t size)
 {
     const struct timespec step = {.tv_nsec = SETTLE_STEP_MS * 1000000L};
-    if (room_look(local, size, NULL) == OUTCOME_OK)
-        return OUTCOME_OK;
-    for (unsigned n = 0; n <= SETTLE_TRIES; n++) {
+    for (unsigned n = 0; n < SETTLE_LOOKS; n++) {
+        nanosleep(&step, NULL);
+        if (room_look(local, size, NULL) == OUTCOME_OK)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * So much may go that it should do, and there is no room all the same: it is not seen yet, which time mends, or
+ * somebody else was faster. He may have left as much behind, kept since then.
+ */
+enum outcome room_make(struct local *local, uint64_t size, uint64_t *has, struct failure *why)
+{
+    bool went = room_look(local, size, NULL) == OUTCOME_OK;
+    for (unsigned n = 0; n < MAKINGS && !went; n++) {
         struct making making = {.size = size, .walk = kept_walk_begin()};
         enum outcome outcome = make_once(local, &making, has, why);
-        bool made_enough = making.walk.bytes >= making.lacked;
-        if (outcome != OUTCOME_NOSPACE || (n == 0 && !made_enough))
+        if (outcome != OUTCOME_NOSPACE || (n == 0 && making.walk.bytes < making.lacked))
             return outcome;
-        /* It is not seen yet, or somebody was faster: he may have left as much behind, kept since then. */
-        nanosleep(&step, NULL);
+        went = n + 1 < MAKINGS && settle(local, size);
     }
-    return failure_set(why, OUTCOME_UNAVAILABLE, "server is making room; try again");
+    return went ? OUTCOME_OK : failure_set(why, OUTCOME_UNAVAILABLE, "server is making room; try again");
 }
 
 enum outcome room_restore(struct local *local, struct store_sweep *out, bool *left, struct failure *why)

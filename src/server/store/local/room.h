@@ -19,9 +19,10 @@ struct local;
 must_check enum outcome room_look(struct local *local, uint64_t size, struct failure *why);
 
 /*
- * Makes it if need be: the caller waits for the sweep, and for the disk, so it holds no lock and no reader. NOSPACE if
- * it cannot be made: then *has is what could be had. UNAVAILABLE: much had to go, and there is more; it goes on when asked
- * again, and that has an end, since each time something went.
+ * Makes it if need be: the caller waits for the sweep, and up to a second for the disk, so it holds no lock and no
+ * reader. NOSPACE if it cannot be made: then *has is what could be had (it is not to be looked at else). UNAVAILABLE:
+ * so much had to go that there is more; or enough went, and is not seen, or others took it; or the disk does not say
+ * how much it has. Who asks again goes on from there.
  */
 must_check enum outcome room_make(struct local *local, uint64_t size, uint64_t *has, struct failure *why);
 

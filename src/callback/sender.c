@@ -418,7 +418,7 @@ void sender_doubt(struct sender *sender, const struct id *mailbox)
 {
     scoped_lock(&sender->lock);
     struct sender_mailbox *found = mailboxes_find(&sender->mailboxes, mailbox);
-    if (found && (found->phase == WAY_READY || found->phase == WAY_TELLING)) {
+    if (found) {
         way_doubt(sender, found);
         wake(sender);
     }

@@ -29,14 +29,17 @@ static bool set_option(int fd, int level, int option, int value)
 }
 
 /* What is only good manners may fail. */
-static void set_manners(int fd, unsigned unanswered_ms)
+static void ask_peer(int fd, unsigned unanswered_ms, int idle, int interval, int count)
 {
-    (void)set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     (void)set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)unanswered_ms);
-    (void)set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE);
-    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL);
-    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, count);
+    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
+    (void)set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle); /* the last: the kernel counts anew from here */
+}
+
+static void ask_now_and_then(int fd, unsigned unanswered_ms)
+{
+    ask_peer(fd, unanswered_ms, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT);
 }
 
 void dial_doubt(struct dial *dial, unsigned answer_ms)
@@ -49,16 +52,13 @@ void dial_doubt(struct dial *dial, unsigned answer_ms)
         return;
     dial->doubted = true;
     /* Counted, since with TCP_USER_TIMEOUT the first lost packet counts as silence for as long as none was sent. */
-    (void)set_option(dial->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
-    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPCNT, (seconds + interval - 1) / interval);
-    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPINTVL, interval);
-    (void)set_option(dial->fd, IPPROTO_TCP, TCP_KEEPIDLE, 1); /* the last: it asks at once */
+    ask_peer(dial->fd, 0, 1, interval, (seconds + interval - 1) / interval);
 }
 
 static void trust(struct dial *dial)
 {
     if (dial->doubted)
-        set_manners(dial->fd, dial->unanswered_ms);
+        ask_now_and_then(dial->fd, dial->unanswered_ms);
     dial->doubted = false;
 }
 
@@ -104,7 +104,9 @@ enum outcome dial_open(int epoll, const struct dial_target *target, void *owner,
     if (fd < 0)
         return failure_system(why, errno == EMFILE || errno == ENFILE ? OUTCOME_LIMIT : OUTCOME_UNREACHABLE,
                               errno, "can't make a socket");
-    set_manners(fd, target->unanswered_ms);
+    (void)set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    (void)set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    ask_now_and_then(fd, target->unanswered_ms);
     enum outcome outcome = bind_from(fd, target, why);
     if (outcome == OUTCOME_OK)
         outcome = connect_to(fd, target, why);

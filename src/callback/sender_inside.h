@@ -180,7 +180,7 @@ void way_due(struct sender *sender, struct sender_mailbox *mailbox);
 void way_reversed(struct sender *sender, struct sender_mailbox *mailbox, const struct reversed_call *answer);
 void way_disconnect(struct sender *sender,
                     struct sender_mailbox *mailbox);                   /* its reversed route is no more */
-void way_doubt(struct sender *sender, struct sender_mailbox *mailbox); /* READY or TELLING: is it there? */
+void way_doubt(struct sender *sender, struct sender_mailbox *mailbox); /* if it is open: is it there? */
 bool way_is_open(const struct sender_mailbox *mailbox); /* a proved connection is open, for all we know */
 void way_end(struct sender *sender, struct sender_mailbox *mailbox,
              enum outcome outcome); /* batch and dial */

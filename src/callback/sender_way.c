@@ -456,7 +456,7 @@ void way_doubt(struct sender *sender, struct sender_mailbox *mailbox)
 {
     if (mailbox->phase == WAY_TELLING)
         dial_doubt(mailbox->dial, sender->options.limits.connect_ms); /* one call at a time */
-    else
+    else if (mailbox->phase == WAY_READY)
         say_hello(sender, mailbox);
     reschedule(sender, mailbox);
 }

@@ -29,7 +29,7 @@ struct pace {
 };
 
 void pace_init(struct pace *pace);
-/* A connection of this round trip: the first, or a later one. 0: not known, or no network. Its owner notes `connection`. */
+/* A connection of this round trip: the first, or a later one. 0: not known, or no network. Its owner notes it. */
 void pace_on(struct pace *pace, int64_t round_trip);
 bool pace_has_room(const struct pace *pace);
 void pace_add(struct pace *pace, size_t bytes);

@@ -82,6 +82,11 @@ struct making {
     uint64_t lacked; /* at the beginning */
 };
 
+static enum outcome not_yet(struct failure *why)
+{
+    return failure_set(why, OUTCOME_UNAVAILABLE, "server is making room; try again");
+}
+
 /* A batch of versions, or, once there are none, a few pieces of shared content. */
 static enum outcome make_round(struct local *local, struct making *making)
 {
@@ -115,9 +120,7 @@ static enum outcome make_rounds(struct local *local, struct making *making, uint
             return outcome;
     }
     *has = room_has(&making->room, 0);
-    return made == OUTCOME_OK && !making->through
-               ? failure_set(why, OUTCOME_UNAVAILABLE, "server is making room; try again")
-               : room_refusal(making->size, *has, why);
+    return made == OUTCOME_OK && !making->through ? not_yet(why) : room_refusal(making->size, *has, why);
 }
 
 /* Once through what is kept as it stands. Also OK: who had the lock before made it. */
@@ -156,15 +159,17 @@ static bool settle(struct local *local, uint64_t size)
  */
 enum outcome room_make(struct local *local, uint64_t size, uint64_t *has, struct failure *why)
 {
-    bool went = room_look(local, size, NULL) == OUTCOME_OK;
-    for (unsigned n = 0; n < MAKINGS && !went; n++) {
+    if (room_look(local, size, NULL) == OUTCOME_OK)
+        return OUTCOME_OK;
+    for (unsigned n = 0; n < MAKINGS; n++) {
+        if (n > 0 && settle(local, size))
+            return OUTCOME_OK;
         struct making making = {.size = size, .walk = kept_walk_begin()};
         enum outcome outcome = make_once(local, &making, has, why);
         if (outcome != OUTCOME_NOSPACE || (n == 0 && making.walk.bytes < making.lacked))
             return outcome;
-        went = n + 1 < MAKINGS && settle(local, size);
     }
-    return went ? OUTCOME_OK : failure_set(why, OUTCOME_UNAVAILABLE, "server is making room; try again");
+    return not_yet(why);
 }
 
 enum outcome room_restore(struct local *local, struct store_sweep *out, bool *left, struct failure *why)
